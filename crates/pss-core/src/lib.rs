@@ -1,0 +1,28 @@
+//! The decisions of pss, as functions over values.
+//!
+//! No clock, no I/O, no PostgreSQL: time, randomness and configuration come in
+//! as arguments, and a decision comes out with its reason. What the background
+//! worker decides on a server can be replayed here without one.
+#![forbid(unsafe_code)]
+
+/// Forecasts of one series, a few steps ahead, with an interval.
+pub mod forecast;
+/// Counters to load: differences, rates, what is missing.
+pub mod series;
+
+/// The claim protocol by which concurrent sessions agree on a new key's partition.
+pub mod claim;
+/// Expected load of a key by its age, and the load of keys placed earlier.
+pub mod cohort;
+/// One control step: forecasts and cohorts in, shares of new keys out.
+pub mod control;
+/// Quota dispatch: which partition the next new key goes to.
+pub mod dispatch;
+/// Shadow scores: what other placements would have achieved.
+pub mod score;
+/// The slot table: virtual key space to partitions, in proportion to weight.
+pub mod slots;
+/// The 64-bit virtual shard key.
+pub mod virtual_key;
+/// Water-filling, clamping and damping of shares.
+pub mod weights;

@@ -1,0 +1,2 @@
+//! pss: predictive sharding for PostgreSQL.
+::pgrx::pg_module_magic!(name, version);
