@@ -1,1 +1,159 @@
-//! (to be written)
+//! The claim protocol: how sessions that insert the same new key at once agree on its partition.
+//!
+//! An entry lives in shared memory only while some session is between claiming a key and writing
+//! its row of the map; from then on the map itself speaks, read with a dirty snapshot. These
+//! functions are the whole state machine; the caller holds the key's stripe lock around each
+//! call, and must never do I/O under it.
+//!
+//! The order of steps for a session: [`claim`]; after `Tentative` probe the map (dirty), then
+//! [`decide`]; take the leaf's lock; write the map row if [`must_record`]; [`unpin`], also on any
+//! error. Two rules carry the proof, and `tests/claim_model.rs` breaks each to see it matter: the
+//! first finaliser decides for all, and nobody relies on a row that is not committed.
+
+/// How far the sessions have come with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Drawn, but the map may know better: every session that claims it probes.
+    Tentative = 0,
+    /// Decided for all who come while the entry lives.
+    Final = 1,
+}
+
+/// The claim of one key. Plain data, stored by value in shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Entry {
+    /// Tentative or final.
+    pub state: State,
+    /// The partition drawn, or decided.
+    pub partition: u16,
+    /// Transaction that moves the key's rows to another partition; 0 = none.
+    pub mover: u32,
+    /// Sessions between claim and unpin.
+    pub pins: u32,
+}
+
+/// What a session has learnt by claiming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// Pinned; probe the map, then [`decide`].
+    Tentative,
+    /// Pinned; the partition is decided.
+    Final(u16),
+    /// Not pinned: the key is being moved. Wait for the entry's `mover` to end, then claim again.
+    Moving,
+}
+
+/// Claims a key for this session. `drawn` is the partition it goes to if nobody knows better.
+pub fn claim(slot: &mut Option<Entry>, drawn: u16) -> Claimed {
+    let entry =
+        slot.get_or_insert(Entry { state: State::Tentative, partition: drawn, mover: 0, pins: 0 });
+    if entry.mover != 0 {
+        return Claimed::Moving;
+    }
+    entry.pins += 1;
+    match entry.state {
+        State::Tentative => Claimed::Tentative,
+        State::Final => Claimed::Final(entry.partition),
+    }
+}
+
+/// Settles the partition after the probe: `hit` is that of the first map row seen, whoever wrote
+/// it. If another session has decided meanwhile, its word stands whatever the probe said.
+pub fn decide(entry: &mut Entry, hit: Option<u16>) -> u16 {
+    if entry.state == State::Tentative {
+        entry.partition = hit.unwrap_or(entry.partition);
+        entry.state = State::Final;
+    }
+    entry.partition
+}
+
+/// Whether this session must write its own map row. Only a *committed* row of the key that is
+/// not being moved spares it: the writer of any other may still abort.
+pub fn must_record(committed_seen: bool, marked: bool) -> bool {
+    !committed_seen || marked
+}
+
+/// Gives up this session's pin; the last one removes the entry. Without a pin nothing happens,
+/// so that clean-up after an error need not know how far the session came.
+pub fn unpin(slot: &mut Option<Entry>) {
+    if let Some(entry) = slot {
+        entry.pins = entry.pins.saturating_sub(1);
+        if entry.pins == 0 && entry.mover == 0 {
+            *slot = None;
+        }
+    }
+}
+
+/// Marks a key as being moved by transaction `xid` (not 0). False if it is claimed or moved by
+/// another: the mover leaves it for a later round.
+pub fn mark(slot: &mut Option<Entry>, xid: u32) -> bool {
+    match slot {
+        Some(entry) => entry.mover == xid,
+        None => {
+            *slot = Some(Entry { state: State::Tentative, partition: 0, mover: xid, pins: 0 });
+            true
+        }
+    }
+}
+
+/// Takes the mark of transaction `xid` off, when that has committed or aborted.
+pub fn unmark(slot: &mut Option<Entry>, xid: u32) {
+    if slot.is_some_and(|entry| entry.mover == xid) {
+        *slot = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_finaliser_decides_for_all() {
+        let mut slot = None;
+        assert_eq!(claim(&mut slot, 3), Claimed::Tentative);
+        assert_eq!(claim(&mut slot, 5), Claimed::Tentative);
+        let entry = slot.as_mut().expect("pinned twice");
+        assert_eq!(decide(entry, None), 3);
+        assert_eq!(decide(entry, Some(7)), 3);
+        assert_eq!(claim(&mut slot, 6), Claimed::Final(3));
+        for left in [true, true, false] {
+            unpin(&mut slot);
+            assert_eq!(slot.is_some(), left);
+        }
+        unpin(&mut slot);
+        assert_eq!(slot, None);
+    }
+
+    #[test]
+    fn a_probe_that_hits_overrules_the_draw() {
+        let mut slot = None;
+        claim(&mut slot, 3);
+        assert_eq!(decide(slot.as_mut().expect("pinned"), Some(7)), 7);
+        assert_eq!(claim(&mut slot, 1), Claimed::Final(7));
+    }
+
+    #[test]
+    fn movers_and_claimers_exclude_each_other() {
+        let mut slot = None;
+        claim(&mut slot, 3);
+        assert!(!mark(&mut slot, 99));
+        unpin(&mut slot);
+        assert!(mark(&mut slot, 99));
+        assert!(mark(&mut slot, 99));
+        assert!(!mark(&mut slot, 100));
+        assert_eq!(claim(&mut slot, 3), Claimed::Moving);
+        unpin(&mut slot);
+        unmark(&mut slot, 100);
+        assert_eq!(claim(&mut slot, 3), Claimed::Moving);
+        unmark(&mut slot, 99);
+        assert_eq!(slot, None);
+    }
+
+    #[test]
+    fn only_a_committed_unmarked_row_spares_ones_own() {
+        assert!(!must_record(true, false));
+        assert!(must_record(false, false) && must_record(true, true) && must_record(false, true));
+    }
+}

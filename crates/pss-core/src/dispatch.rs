@@ -1,1 +1,154 @@
-//! (to be written)
+//! Quota dispatch: which partition the next new key goes to.
+//!
+//! A drawn virtual key decides, unless its partition is ahead of its quota; then the next one is
+//! drawn (bounded-load hashing). So placement stays random inside the weights, and shares are
+//! exact to a few units. It runs once for every new key: it must never allocate or loop without
+//! bound, and it always finds a partition.
+
+use crate::slots::SlotTable;
+use crate::virtual_key::VirtualKey;
+
+/// Draws before the partition furthest behind is taken outright.
+pub const MAX_DRAWS: u32 = 16;
+
+/// Default lead over its quota, in units, that a partition may have.
+pub const DEFAULT_BOUND: f64 = 1.0;
+
+/// What is known when a new key asks for a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The epoch's slot table.
+    pub slots: &'a SlotTable,
+    /// Share of the epoch's new units that each partition is due (sum 1).
+    pub shares: &'a [f64],
+    /// Units sent to each partition since the epoch began, by all sessions.
+    pub sent: &'a [f64],
+    /// This key's weight in units (1 a key, or its expected rows or bytes over the mean).
+    pub unit: f64,
+    /// Units by which a partition may be ahead of its quota. At 0 or below no dice are thrown:
+    /// the furthest behind is next, always (smooth weighted round robin).
+    pub bound: f64,
+}
+
+/// Why a partition was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The first draw was within its quota.
+    Drawn,
+    /// Earlier draws fell on partitions that were ahead of their quota.
+    Redrawn,
+    /// No draw was within its quota: the partition furthest behind took it.
+    FurthestBehind,
+}
+
+/// Where a new key goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The virtual key; its slot is owned by `partition`.
+    pub virtual_key: VirtualKey,
+    /// The partition.
+    pub partition: u16,
+    /// Draws that were refused.
+    pub redraws: u32,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Chooses the partition of a new key. `draw(n)` gives its n-th virtual key, n from 0.
+///
+/// A partition may take it while `sent + unit <= share * (total + unit) + bound`.
+pub fn choose(request: Request<'_>, mut draw: impl FnMut(u64) -> VirtualKey) -> Choice {
+    let Request { slots, shares, sent, unit, bound } = request;
+    let unit = if unit.is_finite() && unit > 0.0 { unit } else { 1.0 };
+    let due = sent.iter().sum::<f64>() + unit;
+    let lead = |p: u16| {
+        let p = usize::from(p);
+        sent.get(p).unwrap_or(&0.0) + unit - shares.get(p).unwrap_or(&0.0) * due
+    };
+    let draws = if bound > 0.0 { MAX_DRAWS } else { 0 };
+    for redraws in 0..draws {
+        let virtual_key = draw(u64::from(redraws));
+        let partition = slots.owner(virtual_key.slot());
+        if lead(partition) <= bound {
+            let reason = if redraws == 0 { Reason::Drawn } else { Reason::Redrawn };
+            return Choice { virtual_key, partition, redraws, reason };
+        }
+    }
+    let virtual_key = draw(u64::from(draws));
+    let behind = furthest_behind(shares, lead);
+    // A share too small for a slot leaves the key where the dice put it.
+    let (virtual_key, partition) = behind
+        .and_then(|p| slots.slot_of(p, virtual_key.slot()).map(|s| (virtual_key.with_slot(s), p)))
+        .unwrap_or_else(|| (virtual_key, slots.owner(virtual_key.slot())));
+    Choice { virtual_key, partition, redraws: draws, reason: Reason::FurthestBehind }
+}
+
+fn furthest_behind(shares: &[f64], lead: impl Fn(u16) -> f64) -> Option<u16> {
+    let mut best: Option<(f64, u16)> = None;
+    for (p, _) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+        let lead = lead(p as u16);
+        if best.is_none_or(|(least, _)| lead < least) {
+            best = Some((lead, p as u16));
+        }
+    }
+    best.map(|(_, p)| p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(key: u64) -> impl FnMut(u64) -> VirtualKey {
+        move |attempt| VirtualKey::draw(key, 0, 1, attempt, 1, 4096)
+    }
+
+    #[test]
+    fn a_bound_of_zero_is_smooth_round_robin() {
+        let shares = [0.5, 0.25, 0.25];
+        let slots = SlotTable::build(&shares, 4096);
+        let mut sent = [0.0; 3];
+        let mut order = Vec::new();
+        for key in 0..8 {
+            let request =
+                Request { slots: &slots, shares: &shares, sent: &sent, unit: 1.0, bound: 0.0 };
+            let choice = choose(request, keys(key));
+            assert_eq!(slots.owner(choice.virtual_key.slot()), choice.partition);
+            sent[usize::from(choice.partition)] += 1.0;
+            order.push(choice.partition);
+        }
+        assert_eq!(order, [0, 1, 2, 0, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_share_without_a_slot_is_no_dead_end() {
+        let slots = SlotTable::build(&[1.0, 0.0], 4096);
+        let request = Request {
+            slots: &slots,
+            shares: &[0.9, 0.1],
+            sent: &[90.0, 0.0],
+            unit: 1.0,
+            bound: 1.0,
+        };
+        assert_eq!(choose(request, keys(1)).partition, 0);
+    }
+
+    #[test]
+    fn the_virtual_key_says_how_it_came() {
+        let slots = SlotTable::build(&[1.0, 1.0], 4096);
+        let request = |sent| Request {
+            slots: &slots,
+            shares: &[0.5, 0.5],
+            sent,
+            unit: 1.0,
+            bound: DEFAULT_BOUND,
+        };
+        let free = choose(request(&[0.0, 0.0]), keys(1));
+        assert_eq!((free.reason, free.redraws), (Reason::Drawn, 0));
+        let other = 1 - free.partition;
+        let mut sent = [0.0; 2];
+        sent[usize::from(free.partition)] = 10.0;
+        let redrawn = choose(request(&sent), keys(1));
+        assert_eq!((redrawn.reason, redrawn.partition), (Reason::Redrawn, other));
+        assert!(redrawn.redraws > 0);
+    }
+}
