@@ -1,2 +1,41 @@
 //! pss: predictive sharding for PostgreSQL.
+//!
+//! # Layout, in reading order
+//!
+//! - [`guc`], [`error`], [`catalog`], [`shmem`]: settings, errors, typed SQL on
+//!   schema pss, shared state
+//! - `map`, `router`: the row map, and the one router that places keys
+//! - `doors`: call, trigger, planner and COPY lead rows to the router
+//! - `partitions`: making and unmaking sharded tables, rebuilding, checking
+//! - `sampler`, `worker`: from pg_stat views to published epochs
+//!
+//! Decisions are made in the crate `pss-core`, which cannot see PostgreSQL.
+#![cfg_attr(not(panic = "unwind"), allow(unused))]
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("pss must be compiled with -Cpanic=unwind");
+
+mod catalog;
+mod error;
+mod guc;
+mod shmem;
+
+use pgrx::prelude::*;
+
 ::pgrx::pg_module_magic!(name, version);
+
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    // SAFETY: plain globals of the postmaster or backend.
+    let (upgrading, preloading) = unsafe {
+        (pg_sys::IsBinaryUpgrade, pg_sys::process_shared_preload_libraries_in_progress)
+    };
+    if upgrading {
+        return;
+    }
+    guc::init();
+    guc::reserve_prefix();
+    if preloading {
+        shmem::init();
+    }
+}

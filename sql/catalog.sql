@@ -1,0 +1,155 @@
+-- The catalog of pss: what is configured, what is published, what was observed.
+--
+-- Rows of user tables carry their own truth (column pss_partition); nothing
+-- here is needed to find them again. Only configuration is dumped: the row
+-- maps and map_state are rebuilt from the rows, observations start anew.
+
+-- Fails if the schema exists: nobody can plant objects before us.
+CREATE SCHEMA pss;
+COMMENT ON SCHEMA pss IS 'catalog and views of the pss extension (predictive sharding)';
+
+-- Configuration (dumped) -----------------------------------------------------
+
+CREATE TABLE pss.node (
+    node     name             PRIMARY KEY,
+    capacity double precision NOT NULL DEFAULT 1
+             CHECK (capacity OPERATOR(pg_catalog.>) 0 AND capacity OPERATOR(pg_catalog.<) 'infinity')
+);
+COMMENT ON TABLE pss.node IS 'servers that hold partitions; "local" is this one';
+COMMENT ON COLUMN pss.node.capacity IS 'load the node can carry, relative to the others';
+INSERT INTO pss.node (node) VALUES ('local');
+
+CREATE TABLE pss.sharded_table (
+    relation            regclass    PRIMARY KEY,
+    distribution_column name        NOT NULL,
+    mapping             text        NOT NULL DEFAULT 'row'
+                        CHECK (mapping OPERATOR(pg_catalog.=) 'row'),
+    slots               int         NOT NULL DEFAULT 4096
+                        CHECK (slots OPERATOR(pg_catalog.>=) 64 AND slots OPERATOR(pg_catalog.<=) 65536
+                               AND (slots OPERATOR(pg_catalog.&) (slots OPERATOR(pg_catalog.-) 1)) OPERATOR(pg_catalog.=) 0),
+    quota               text        NOT NULL DEFAULT 'rows'
+                        CHECK (quota OPERATOR(pg_catalog.=) 'rows' OR quota OPERATOR(pg_catalog.=) 'bytes'),
+    created_at          timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE pss.sharded_table IS 'parent tables managed by pss';
+COMMENT ON COLUMN pss.sharded_table.distribution_column IS 'column whose value is the data key';
+COMMENT ON COLUMN pss.sharded_table.mapping IS 'how keys are mapped: row (one partition per key, exact)';
+COMMENT ON COLUMN pss.sharded_table.slots IS 'buckets of the virtual key space that an epoch assigns to partitions';
+COMMENT ON COLUMN pss.sharded_table.quota IS 'what a partition''s quota counts: rows (new keys) or bytes (their sizes)';
+
+CREATE TABLE pss.partition (
+    relation  regclass         NOT NULL REFERENCES pss.sharded_table ON DELETE CASCADE,
+    partition int              NOT NULL
+              CHECK (partition OPERATOR(pg_catalog.>=) 0 AND partition OPERATOR(pg_catalog.<) 65536),
+    leaf      regclass         NOT NULL UNIQUE,
+    node      name             NOT NULL DEFAULT 'local' REFERENCES pss.node,
+    capacity  double precision NOT NULL DEFAULT 1
+              CHECK (capacity OPERATOR(pg_catalog.>) 0 AND capacity OPERATOR(pg_catalog.<) 'infinity'),
+    state     text             NOT NULL DEFAULT 'active'
+              CHECK (state OPERATOR(pg_catalog.=) 'active' OR state OPERATOR(pg_catalog.=) 'disabled'),
+    PRIMARY KEY (relation, partition)
+);
+COMMENT ON TABLE pss.partition IS 'the children of sharded tables that hold rows (the inbox is not among them)';
+COMMENT ON COLUMN pss.partition.capacity IS 'load the partition can carry, relative to the others';
+COMMENT ON COLUMN pss.partition.state IS 'active: takes new keys; disabled: keeps its rows and takes no new keys';
+
+SELECT pg_catalog.pg_extension_config_dump('pss.node', 'WHERE node OPERATOR(pg_catalog.<>) ''local''');
+SELECT pg_catalog.pg_extension_config_dump('pss.sharded_table', '');
+SELECT pg_catalog.pg_extension_config_dump('pss.partition', '');
+
+-- State (never dumped: rebuilt from the rows, or published anew) --------------
+
+CREATE TABLE pss.map_state (
+    relation    regclass    PRIMARY KEY,
+    map         regclass    NOT NULL,
+    complete    boolean     NOT NULL DEFAULT false,
+    rebuilt_at  timestamptz
+);
+COMMENT ON TABLE pss.map_state IS 'row map of each sharded table; no row, or not complete: look-ups fall back to the leaves';
+COMMENT ON COLUMN pss.map_state.map IS 'row map: e = key hash (48 bit) << 16 | partition, virtual_key';
+COMMENT ON COLUMN pss.map_state.complete IS 'every key with rows has its entry';
+
+CREATE TABLE pss.epoch (
+    relation     regclass           NOT NULL,
+    epoch        int                NOT NULL CHECK (epoch OPERATOR(pg_catalog.>=) 0),
+    published_at timestamptz        NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    reason       text               NOT NULL,
+    weights      double precision[] NOT NULL,
+    salt         bigint             NOT NULL,
+    slots        bytea              NOT NULL,
+    forecast     jsonb,
+    PRIMARY KEY (relation, epoch)
+);
+COMMENT ON TABLE pss.epoch IS 'published sets of weights, immutable; epoch 0 is proportional to capacity';
+COMMENT ON COLUMN pss.epoch.weights IS 'share of new keys per partition, in order of partition number; sums to 1';
+COMMENT ON COLUMN pss.epoch.slots IS 'owner of each slot, two bytes each, least significant first';
+COMMENT ON COLUMN pss.epoch.forecast IS 'the forecast behind the weights, per partition';
+
+-- Observations (never dumped; retention bounded by pss.sample_retention) ------
+
+CREATE TABLE pss.sample (
+    relation      regclass         NOT NULL,
+    partition     int              NOT NULL,
+    sampled_at    timestamptz      NOT NULL,
+    tup_inserted  bigint           NOT NULL,
+    tup_updated   bigint           NOT NULL,
+    tup_deleted   bigint           NOT NULL,
+    idx_tup_fetch bigint           NOT NULL,
+    seq_tup_read  bigint           NOT NULL,
+    blks_read     bigint           NOT NULL,
+    blks_hit      bigint           NOT NULL,
+    size_bytes    bigint,
+    own_rows      bigint           NOT NULL,
+    own_keys      bigint           NOT NULL,
+    own_load      double precision,
+    foreign_load  double precision,
+    PRIMARY KEY (relation, sampled_at, partition)
+);
+COMMENT ON TABLE pss.sample IS 'cumulative counters of each partition at each sampling, and the load since the one before';
+COMMENT ON COLUMN pss.sample.own_rows IS 'rows that pss routed to the partition (exact, from shared memory)';
+COMMENT ON COLUMN pss.sample.own_keys IS 'new keys that pss placed on the partition (exact, from shared memory)';
+COMMENT ON COLUMN pss.sample.own_load IS 'load of rows that pss routed, cost units per second; NULL: missing';
+COMMENT ON COLUMN pss.sample.foreign_load IS 'all other load, cost units per second; NULL: missing';
+
+CREATE TABLE pss.forecast (
+    relation      regclass         NOT NULL,
+    partition     int              NOT NULL,
+    made_at       timestamptz      NOT NULL,
+    horizon       interval         NOT NULL,
+    model         text             NOT NULL,
+    value         double precision NOT NULL,
+    lo            double precision,
+    hi            double precision,
+    last_value    double precision,
+    actual        double precision,
+    PRIMARY KEY (relation, made_at, partition, horizon)
+);
+COMMENT ON TABLE pss.forecast IS 'forecasts of foreign load, matched with what came when their time came';
+COMMENT ON COLUMN pss.forecast.value IS 'forecast foreign load at made_at + horizon, cost units per second';
+COMMENT ON COLUMN pss.forecast.lo IS 'lower end of the 80 % interval';
+COMMENT ON COLUMN pss.forecast.last_value IS 'foreign load when the forecast was made: the naive forecast it must beat';
+COMMENT ON COLUMN pss.forecast.actual IS 'foreign load that came; NULL: not yet, or missing';
+
+CREATE TABLE pss.score (
+    relation  regclass         NOT NULL,
+    scored_at timestamptz      NOT NULL,
+    policy    text             NOT NULL,
+    imbalance double precision NOT NULL,
+    in_use    boolean          NOT NULL,
+    PRIMARY KEY (relation, scored_at, policy)
+);
+COMMENT ON TABLE pss.score IS 'shadow scores: imbalance each policy would have had on the loads that came';
+COMMENT ON COLUMN pss.score.imbalance IS 'recent mean of max(utilization) / mean(utilization) - 1';
+
+CREATE TABLE pss.event (
+    event_id bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    relation regclass,
+    kind     text        NOT NULL,
+    message  text        NOT NULL,
+    detail   jsonb
+);
+COMMENT ON TABLE pss.event IS 'decision log: what pss did and why';
+
+-- A publication FOR ALL TABLES refuses deletes from tables without a replica
+-- identity; all of the above have a primary key.

@@ -1,0 +1,62 @@
+-- The call door: functions that ask the router. Declared here by hand; the C
+-- symbols are in src/doors/call.rs.
+
+CREATE FUNCTION pss_get_partition(relation regclass, data_key anyelement, data_size bigint DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_get_partition_wrapper';
+COMMENT ON FUNCTION pss_get_partition(regclass, anyelement, bigint)
+IS 'the partition of a data key, assigned and recorded if the key is new; data_size in bytes, estimated if NULL';
+
+CREATE FUNCTION pss_get_partition(relation regclass, data_key text, data_size bigint DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_get_partition_text_wrapper';
+COMMENT ON FUNCTION pss_get_partition(regclass, text, bigint)
+IS 'the partition of a data key given as text, assigned and recorded if the key is new';
+
+CREATE FUNCTION pss_get_partition(data_key text, data_size bigint, schema_info jsonb)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_get_partition_schema_info_wrapper';
+COMMENT ON FUNCTION pss_get_partition(text, bigint, jsonb)
+IS 'the partition of a data key; schema_info names the table ({"table": "orders", "columns": {"note": {"type": "text", "width": 200}}}) and may carry column types and widths, from which a missing data_size is estimated';
+
+CREATE FUNCTION pss_get_partitions(relation regclass, data_keys text[], data_sizes bigint[] DEFAULT NULL)
+RETURNS int[] LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_get_partitions_wrapper';
+COMMENT ON FUNCTION pss_get_partitions(regclass, text[], bigint[])
+IS 'the partitions of many data keys in one call, in their order; new keys are assigned and recorded';
+
+CREATE FUNCTION pss_locate(relation regclass, data_key anyelement)
+RETURNS int LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pss_locate_wrapper';
+COMMENT ON FUNCTION pss_locate(regclass, anyelement)
+IS 'the partition of a data key as this statement sees it, or NULL if it has none; never assigns';
+
+CREATE FUNCTION pss_locate(relation regclass, data_key text)
+RETURNS int LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pss_locate_text_wrapper';
+COMMENT ON FUNCTION pss_locate(regclass, text)
+IS 'the partition of a data key given as text, or NULL if it has none; never assigns';
+
+CREATE FUNCTION pss_explain_route(relation regclass, data_key anyelement)
+RETURNS TABLE (item text, value text) LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pss_explain_route_wrapper';
+COMMENT ON FUNCTION pss_explain_route(regclass, anyelement)
+IS 'why a data key is where it is, or where it would go: virtual key, epoch, slot, weights, forecast, reason';
+
+CREATE FUNCTION pss_explain_route(relation regclass, data_key text)
+RETURNS TABLE (item text, value text) LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pss_explain_route_text_wrapper';
+COMMENT ON FUNCTION pss_explain_route(regclass, text)
+IS 'why a data key, given as text, is where it is, or where it would go';
+
+CREATE FUNCTION pss_version()
+RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pss_version_wrapper';
+COMMENT ON FUNCTION pss_version() IS 'version of the loaded library';
+
+-- The inbox trigger.
+CREATE FUNCTION pss_route_row()
+RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_route_row';
+COMMENT ON FUNCTION pss_route_row()
+IS 'trigger of the inbox partition: routes a row that no other door routed';

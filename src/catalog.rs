@@ -1,0 +1,289 @@
+//! Typed access to the tables of schema pss. SQL text of the catalog lives
+//! here; values go by parameter.
+//!
+//! Reads use the latest snapshot, not the transaction's: which partitions
+//! exist and where the map is must not depend on when a transaction began.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+use pss_core::slots::SlotTable;
+
+use crate::error::{PssError, Result, not_sharded};
+
+/// One partition of a sharded table, as configured.
+#[derive(Debug, Clone)]
+pub struct Partition {
+    pub number: u16,
+    pub leaf: pg_sys::Oid,
+    pub capacity: f64,
+    /// Takes new keys.
+    pub active: bool,
+}
+
+/// A sharded table, as configured; partitions in order of their number.
+#[derive(Debug, Clone)]
+pub struct ShardedTable {
+    pub relation: pg_sys::Oid,
+    pub distribution_column: String,
+    pub slots: usize,
+    /// Quotas count bytes, not rows.
+    pub quota_bytes: bool,
+    pub partitions: Vec<Partition>,
+    /// The row map; `None` until it is made (after a restore).
+    pub map: Option<pg_sys::Oid>,
+    /// Every key with rows is in the map.
+    pub map_complete: bool,
+}
+
+/// A published set of weights.
+#[derive(Debug, Clone)]
+pub struct Epoch {
+    pub number: u32,
+    /// Share of new keys by position in `ShardedTable::partitions`.
+    pub weights: Vec<f64>,
+    pub salt: u64,
+    pub slots: SlotTable,
+}
+
+impl ShardedTable {
+    /// Shares in proportion to the capacity of the partitions in service.
+    pub fn capacity_shares(&self) -> Vec<f64> {
+        let capacity = |p: &Partition| if p.active { p.capacity } else { 0.0 };
+        let total: f64 = self.partitions.iter().map(capacity).sum();
+        if total > 0.0 {
+            self.partitions.iter().map(|p| capacity(p) / total).collect()
+        } else {
+            // All out of service: inserts must not stop (I5).
+            vec![1.0 / self.partitions.len() as f64; self.partitions.len()]
+        }
+    }
+}
+
+/// Whether the extension is installed in this database, and its catalog's schema if so.
+pub fn installed() -> bool {
+    // SAFETY: catalog look-ups with missing_ok inside a transaction.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"pss".as_ptr(), true);
+        schema != pg_sys::InvalidOid
+            && pg_sys::get_relname_relid(c"sharded_table".as_ptr(), schema) != pg_sys::InvalidOid
+    }
+}
+
+/// Runs read-only SPI with the latest snapshot.
+pub fn read<R>(f: impl FnOnce(&SpiClient<'_>) -> Result<R>) -> Result<R> {
+    // SAFETY: a snapshot is pushed and popped in pairs; on ERROR the abort pops it.
+    unsafe {
+        let snapshot = if pg_sys::IsInParallelMode() {
+            pg_sys::GetTransactionSnapshot()
+        } else {
+            pg_sys::GetLatestSnapshot()
+        };
+        pg_sys::PushActiveSnapshot(snapshot);
+        let result = Spi::connect(|client| f(client));
+        pg_sys::PopActiveSnapshot();
+        result
+    }
+}
+
+/// Runs `f` as the extension's owner: for the catalog's own tables, which users may not change.
+pub fn as_extension_owner<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(pg_sys::Oid, i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: restores what GetUserIdAndSecContext returned.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) };
+        }
+    }
+    let mut user = pg_sys::InvalidOid;
+    let mut context = 0;
+    // SAFETY: plain getters and setters of the backend's user; restored on every
+    // way out, by Drop when unwinding, and by transaction abort.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let _restore = Restore(user, context);
+        pg_sys::SetUserIdAndSecContext(
+            owner(),
+            context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+        );
+        f()
+    }
+}
+
+/// Owner of the catalog's tables.
+fn owner() -> pg_sys::Oid {
+    // SAFETY: catalog look-ups of objects that exist while the extension does.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"pss".as_ptr(), false);
+        let relation = pg_sys::get_relname_relid(c"sharded_table".as_ptr(), schema);
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return pg_sys::GetUserId();
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let owner = (*form).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        owner
+    }
+}
+
+/// The sharded table `relation`, or `None` if pss does not manage it.
+pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
+    if !installed() {
+        return Ok(None);
+    }
+    read(|client| {
+        let mut head = client.select(
+            "SELECT t.distribution_column::text, t.slots, t.quota OPERATOR(pg_catalog.=) 'bytes',
+                    m.map::oid, COALESCE(m.complete, false)
+             FROM pss.sharded_table t
+             LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
+             WHERE t.relation OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[relation.into()],
+        )?;
+        if head.next().is_none() {
+            return Ok(None);
+        }
+        let (column, slots, bytes) =
+            (head.get::<String>(1)?, head.get::<i32>(2)?, head.get::<bool>(3)?);
+        let (map, complete) = (head.get::<pg_sys::Oid>(4)?, head.get::<bool>(5)?);
+        let rows = client.select(
+            "SELECT partition, leaf::oid, capacity, state OPERATOR(pg_catalog.=) 'active'
+             FROM pss.partition WHERE relation OPERATOR(pg_catalog.=) $1 ORDER BY partition",
+            None,
+            &[relation.into()],
+        )?;
+        let mut partitions = Vec::with_capacity(rows.len());
+        for row in rows {
+            partitions.push(Partition {
+                number: row.get::<i32>(1)?.unwrap_or(0) as u16,
+                leaf: row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid),
+                capacity: row.get::<f64>(3)?.unwrap_or(1.0),
+                active: row.get::<bool>(4)?.unwrap_or(true),
+            });
+        }
+        if partitions.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(ShardedTable {
+            relation,
+            distribution_column: column.unwrap_or_default(),
+            slots: slots.unwrap_or(4096) as usize,
+            quota_bytes: bytes.unwrap_or(false),
+            partitions,
+            map,
+            map_complete: complete.unwrap_or(false),
+        }))
+    })
+}
+
+/// The sharded table `relation`, or the error that it is none.
+pub fn require_sharded_table(relation: pg_sys::Oid) -> Result<ShardedTable> {
+    sharded_table(relation)?.ok_or_else(|| not_sharded(&relation_name(relation)))
+}
+
+/// All sharded tables that still exist.
+pub fn sharded_tables() -> Result<Vec<pg_sys::Oid>> {
+    read(|client| {
+        let rows = client.select(
+            "SELECT t.relation::oid FROM pss.sharded_table t
+             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relation
+             ORDER BY 1",
+            None,
+            &[],
+        )?;
+        let mut tables = Vec::with_capacity(rows.len());
+        for row in rows {
+            tables.extend(row.get::<pg_sys::Oid>(1)?);
+        }
+        Ok(tables)
+    })
+}
+
+/// Epoch `number` of a table, or `None` if its row or its slots are not usable.
+pub fn epoch(relation: pg_sys::Oid, number: u32) -> Result<Option<Epoch>> {
+    read(|client| {
+        let mut row = client.select(
+            "SELECT weights, salt, slots FROM pss.epoch
+             WHERE relation OPERATOR(pg_catalog.=) $1 AND epoch OPERATOR(pg_catalog.=) $2",
+            Some(1),
+            &[relation.into(), (number as i32).into()],
+        )?;
+        if row.next().is_none() {
+            return Ok(None);
+        }
+        let weights = row.get::<Vec<f64>>(1)?.unwrap_or_default();
+        let salt = row.get::<i64>(2)?.unwrap_or(0) as u64;
+        let slots = row.get::<&[u8]>(3)?.and_then(SlotTable::from_bytes);
+        Ok(slots.map(|slots| Epoch { number, weights, salt, slots }))
+    })
+}
+
+/// Writes an epoch's row (as the extension's owner). Publishing it to the
+/// sessions (`shmem::tables::TableShared::publish`) comes after commit.
+pub fn insert_epoch(
+    relation: pg_sys::Oid,
+    epoch: &Epoch,
+    reason: &str,
+    forecast: Option<pgrx::JsonB>,
+) -> Result<()> {
+    as_extension_owner(|| {
+        Ok(Spi::run_with_args(
+            "INSERT INTO pss.epoch (relation, epoch, reason, weights, salt, slots, forecast)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[
+                relation.into(),
+                (epoch.number as i32).into(),
+                reason.into(),
+                epoch.weights.clone().into(),
+                (epoch.salt as i64).into(),
+                epoch.slots.to_bytes().into(),
+                forecast.into(),
+            ],
+        )?)
+    })
+}
+
+/// Number of the newest epoch in the catalog.
+pub fn latest_epoch(relation: pg_sys::Oid) -> Result<Option<u32>> {
+    read(|client| {
+        let row = client.select(
+            "SELECT pg_catalog.max(epoch) FROM pss.epoch WHERE relation OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[relation.into()],
+        )?;
+        Ok(row.first().get::<i32>(1)?.map(|n| n as u32))
+    })
+}
+
+/// Appends to the decision log.
+pub fn log_event(
+    relation: Option<pg_sys::Oid>,
+    kind: &str,
+    message: &str,
+    detail: Option<pgrx::JsonB>,
+) -> Result<()> {
+    as_extension_owner(|| {
+        Ok(Spi::run_with_args(
+            "INSERT INTO pss.event (relation, kind, message, detail) VALUES ($1, $2, $3, $4)",
+            &[relation.into(), kind.into(), message.into(), detail.into()],
+        )?)
+    })
+}
+
+/// `schema.name` of a relation as the session would have to write it.
+pub fn relation_name(relation: pg_sys::Oid) -> String {
+    read(|client| {
+        let row = client.select(
+            "SELECT $1::pg_catalog.regclass::pg_catalog.text",
+            Some(1),
+            &[relation.into()],
+        )?;
+        Ok(row.first().get::<String>(1)?.unwrap_or_default())
+    })
+    .unwrap_or_else(|_: PssError| relation.to_u32().to_string())
+}

@@ -1,0 +1,190 @@
+//! Shared memory: counters, published epoch numbers, the worker registry, the
+//! writers' cache and the claims. All of it is a cache or a count: losing it in
+//! a crash loses no row and no mapping.
+//!
+//! One allocation, laid out once at start. Everything is atomic except the
+//! registration of tables, which takes the registry lock, and the claims, which
+//! take one of their stripes.
+
+pub mod cache;
+pub mod claims;
+pub mod databases;
+pub mod tables;
+
+use std::mem::{align_of, size_of};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::guc;
+
+/// Named LWLock tranche: lock 0 guards registration, the rest are claim stripes.
+const TRANCHE: &std::ffi::CStr = c"pss";
+const REGISTRY_LOCK: usize = 0;
+const FIRST_STRIPE: usize = 1;
+
+/// Head of the allocation; the arrays follow it in the order of `Layout`.
+#[repr(C)]
+pub struct Header {
+    /// Latch owner of the launcher; 0 while it is not running.
+    pub launcher_pid: AtomicI32,
+    next_cache_tag: AtomicU32,
+    tables: u32,
+    partitions: u32,
+    cache_words: u32,
+}
+
+static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Byte offsets of the arrays behind the header.
+struct Layout {
+    tables: usize,
+    partitions: usize,
+    databases: usize,
+    cache: usize,
+    total: usize,
+}
+
+impl Layout {
+    fn new(tables: usize, partitions: usize, cache_words: usize) -> Self {
+        let align = |n: usize| n.next_multiple_of(64);
+        let tables_at = align(size_of::<Header>());
+        let partitions_at = align(tables_at + tables * size_of::<tables::TableShared>());
+        let databases_at = align(partitions_at + partitions * size_of::<tables::PartitionShared>());
+        let cache_at =
+            align(databases_at + databases::MAX_DATABASES * size_of::<databases::DatabaseShared>());
+        let total = cache_at + cache_words * size_of::<u64>();
+        const { assert!(align_of::<tables::TableShared>() <= 64) };
+        Self {
+            tables: tables_at,
+            partitions: partitions_at,
+            databases: databases_at,
+            cache: cache_at,
+            total,
+        }
+    }
+
+    fn of(header: &Header) -> Self {
+        Self::new(
+            header.tables as usize,
+            header.partitions as usize,
+            header.cache_words as usize,
+        )
+    }
+}
+
+/// Words of the writers' cache: a power of two, at least 2^16 so that the
+/// index and the stored tag together hold all 48 hash bits.
+fn cache_words() -> usize {
+    let words = guc::CACHE_SIZE.get() as usize * 1024 / size_of::<u64>();
+    (words + 1).next_power_of_two() / 2
+}
+
+fn sizes() -> (usize, usize, usize) {
+    (guc::MAX_TABLES.get() as usize, guc::MAX_PARTITIONS.get() as usize, cache_words())
+}
+
+/// Whether shared memory is there: pss was in shared_preload_libraries.
+pub fn available() -> bool {
+    !HEADER.load(Ordering::Relaxed).is_null()
+}
+
+pub fn header() -> Option<&'static Header> {
+    // SAFETY: set once, by `startup`, to an initialized Header in shared
+    // memory that lives as long as the server.
+    unsafe { HEADER.load(Ordering::Relaxed).as_ref() }
+}
+
+/// The array of `n` elements of `T` at `offset` behind the header.
+///
+/// # Safety
+/// `offset` and `n` must be those of `Layout` for `T`.
+unsafe fn array<T>(header: &'static Header, offset: usize, n: usize) -> &'static [T] {
+    let base = std::ptr::from_ref(header).cast::<u8>();
+    // SAFETY: the allocation is `Layout::total` bytes, zeroed at start; all
+    // element types are made of atomics and plain integers, for which zero is valid.
+    unsafe { std::slice::from_raw_parts(base.add(offset).cast::<T>(), n) }
+}
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+/// Installs the shared memory hooks; only from shared_preload_libraries.
+pub fn init() {
+    // SAFETY: _PG_init runs single-threaded in the postmaster; both hooks chain.
+    unsafe {
+        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(request);
+        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: called by the postmaster when shared memory may be requested.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
+        }
+        let (tables, partitions, cache_words) = sizes();
+        pg_sys::RequestAddinShmemSpace(Layout::new(tables, partitions, cache_words).total);
+        pg_sys::RequestAddinShmemSpace(claims::shared_size());
+        pg_sys::RequestNamedLWLockTranche(
+            TRANCHE.as_ptr(),
+            (FIRST_STRIPE + claims::STRIPES) as i32,
+        );
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn startup() {
+    // SAFETY: called once per process start of the postmaster (and by each
+    // backend under EXEC_BACKEND); AddinShmemInitLock (number 21 in all supported
+    // versions) serializes the first initialization.
+    unsafe {
+        if let Some(previous) = PREVIOUS_STARTUP {
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
+        }
+        let lock = &raw mut (*pg_sys::MainLWLockArray.add(21)).lock;
+        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let (tables, partitions, cache_words) = sizes();
+        let total = Layout::new(tables, partitions, cache_words).total;
+        let mut found = false;
+        let header = pg_sys::ShmemInitStruct(c"pss".as_ptr(), total, &mut found).cast::<Header>();
+        if !found {
+            std::ptr::write_bytes(header.cast::<u8>(), 0, total);
+            header.write(Header {
+                launcher_pid: AtomicI32::new(0),
+                next_cache_tag: AtomicU32::new(1),
+                tables: tables as u32,
+                partitions: partitions as u32,
+                cache_words: cache_words as u32,
+            });
+        }
+        claims::attach();
+        HEADER.store(header, Ordering::Relaxed);
+        pg_sys::LWLockRelease(lock);
+    }
+}
+
+/// Lock `n` of the tranche.
+fn lwlock(n: usize) -> *mut pg_sys::LWLock {
+    // SAFETY: the tranche was requested with FIRST_STRIPE + STRIPES locks.
+    unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr()).add(n)).lock }
+}
+
+/// Runs `f` under the registry lock. `f` must not raise errors: it only
+/// touches shared memory.
+fn with_registry<R>(f: impl FnOnce() -> R) -> R {
+    let lock = lwlock(REGISTRY_LOCK);
+    // SAFETY: a lock of our tranche; released on the only way out (a PostgreSQL
+    // error in between would release all LWLocks on abort).
+    unsafe {
+        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let result = f();
+        pg_sys::LWLockRelease(lock);
+        result
+    }
+}
