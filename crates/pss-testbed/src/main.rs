@@ -1,1 +1,118 @@
-fn main() {}
+//! `pss-testbed`: everything that needs a real server around pss: find or install one, build and
+//! install the extension, run the tests on throwaway clusters.
+//!
+//! Must never touch a cluster or a server installation it did not make, except `install`, which
+//! is asked to.
+
+mod account;
+mod cluster_tests;
+mod extension;
+mod libclang;
+mod paths;
+mod runner;
+mod server;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use runner::{Session, Tally};
+use server::Wanted;
+
+#[derive(Parser)]
+#[command(about = "Throwaway PostgreSQL clusters for pss: build, install, test")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Server {
+    /// Major of PostgreSQL: 15, 16, 17, 18, or any
+    #[arg(long, default_value = "any")]
+    pg: Wanted,
+}
+
+#[derive(Args)]
+struct Selection {
+    #[command(flatten)]
+    server: Server,
+    /// Run only the tests whose name contains one of these
+    filters: Vec<String>,
+}
+
+#[derive(Args)]
+struct Files {
+    #[command(flatten)]
+    selection: Selection,
+    /// Write what was printed into the expected files
+    #[arg(long)]
+    accept: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the path of a pg_config with server headers, installing a server if there is none
+    PgConfig(Server),
+    /// Build the extension
+    Build(Server),
+    /// Build the extension and install it into that server
+    Install(Server),
+    /// Run the regression files, tests/pg_regress
+    Regress(Files),
+    /// Run the isolation specs, tests/isolation
+    Isolation(Files),
+    /// Run the tests on whole clusters: crash, restart, dump, standby, crowds
+    Cluster(Selection),
+    /// Run the SQL of the README
+    Readme(Server),
+    /// Run all of them, and the tests that need no server
+    Test(Server),
+}
+
+fn main() -> Result<()> {
+    server::stop_servers_on_interrupt()?;
+    match Cli::parse().command {
+        Command::PgConfig(server) => {
+            println!("{}", server::obtain(server.pg)?.pg_config.display());
+            Ok(())
+        }
+        Command::Build(server) => {
+            extension::Package::build(&server::obtain(server.pg)?)?;
+            Ok(())
+        }
+        Command::Install(server) => {
+            let pg = server::obtain(server.pg)?;
+            extension::Package::build(&pg)?
+                .install(&pg.pkglibdir, &pg.sharedir.join("extension"))
+                .context("may you write there? Try as the owner of the server, e.g. with sudo")?;
+            println!("installed into PostgreSQL {} of {}", pg.version, pg.bindir.display());
+            Ok(())
+        }
+        Command::Regress(Files { selection, accept }) => {
+            let session = Session::open(selection.server.pg)?;
+            runner::regress(&session, &selection.filters, accept)?.conclude()
+        }
+        Command::Isolation(Files { selection, accept }) => {
+            let session = Session::open(selection.server.pg)?;
+            runner::isolation(&session, &selection.filters, accept)?.conclude()
+        }
+        Command::Cluster(selection) => {
+            let session = Session::open(selection.server.pg)?;
+            cluster_tests::cluster_tests(&session, &selection.filters)?.conclude()
+        }
+        Command::Readme(server) => runner::readme(&Session::open(server.pg)?)?.conclude(),
+        Command::Test(server) => all(server.pg)?.conclude(),
+    }
+}
+
+/// The whole ladder, the quick rungs first.
+fn all(wanted: Wanted) -> Result<Tally> {
+    let mut tally = runner::core_tests()?;
+    let session = Session::open(wanted)?;
+    println!("on PostgreSQL {}", session.pg.version);
+    tally.add(runner::regress(&session, &[], false)?);
+    tally.add(runner::isolation(&session, &[], false)?);
+    tally.add(cluster_tests::cluster_tests(&session, &[])?);
+    tally.add(runner::readme(&session)?);
+    Ok(tally)
+}

@@ -1,0 +1,47 @@
+# Build, install and test pss. `make help` lists the targets.
+#
+# PG chooses the major of PostgreSQL (15, 16, 17, 18; default: what is installed, else one is
+# installed); PG_CONFIG names one server exactly.
+
+PG ?= any
+CARGO ?= cargo
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
+
+.PHONY: build install check-core test regress isolation cluster-test readme-test demo clean help
+
+build: ## build the extension (the default)
+	@$(TESTBED) build --pg $(PG)
+
+install: ## build it and install it into that server
+	@$(TESTBED) install --pg $(PG)
+
+check-core: ## seconds: tests and lints of what needs no server
+	@$(CARGO) test --quiet --locked --package pss-core
+	@$(CARGO) clippy --quiet --locked --package pss-core --all-targets -- --deny warnings
+
+test: ## all tests; the last line says how many passed and failed
+	@$(TESTBED) test --pg $(PG)
+
+regress: ## regression files only, tests/pg_regress
+	@$(TESTBED) regress --pg $(PG)
+
+isolation: ## isolation specs only, tests/isolation
+	@$(TESTBED) isolation --pg $(PG)
+
+cluster-test: ## crash, restart, dump and crowd tests only
+	@$(TESTBED) cluster --pg $(PG)
+
+readme-test: ## the README's SQL only
+	@$(TESTBED) readme --pg $(PG)
+
+demo: ## watch real rows go to the partitions that are about to have room
+	@$(TESTBED) demo --pg $(PG)
+
+clean: ## remove everything built, installed below build/ and left by tests
+	@$(CARGO) clean --quiet
+	@rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15

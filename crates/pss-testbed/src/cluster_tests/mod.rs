@@ -1,0 +1,67 @@
+//! Tests of what only whole clusters show: crashes, restarts, dumps, standbys, crowds.
+//!
+//! Each test gets a cluster of its own. Must never pass over a crash it did not cause: after each
+//! test the server's log is searched for one.
+
+mod crash;
+
+use anyhow::{Result, ensure};
+
+use crate::runner::{Session, Tally, asked_for};
+use crate::server::{Cluster, Options};
+
+/// A test: its name, how its cluster is set up, what it does.
+struct ClusterTest {
+    name: &'static str,
+    options: fn() -> Options,
+    run: fn(&mut Cluster) -> Result<()>,
+}
+
+const TESTS: &[&[ClusterTest]] = &[crash::TESTS];
+
+/// Runs the cluster tests whose name matches.
+pub fn cluster_tests(session: &Session, filters: &[String]) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for test in TESTS.iter().copied().flatten() {
+        let name = format!("cluster/{}", test.name);
+        if !asked_for(&name, filters) {
+            continue;
+        }
+        let mut cluster = Cluster::start(&session.tree, (test.options)())?;
+        let before = tally.failed;
+        tally.test(&name, || {
+            (test.run)(&mut cluster)?;
+            no_crash(&cluster.log())
+        });
+        if tally.failed > before {
+            println!("end of the server's log:\n{}", cluster.log_tail());
+        }
+    }
+    Ok(tally)
+}
+
+/// Searches a server's log for crashes that no test asks for. Tests kill with SIGKILL, and
+/// themselves only.
+fn no_crash(log: &str) -> Result<()> {
+    let unexpected = |line: &&str| {
+        line.contains("PANIC:")
+            || line.contains("TRAP:")
+            || (line.contains("was terminated by signal") && !line.contains("signal 9"))
+    };
+    let lines: Vec<&str> = log.lines().filter(unexpected).collect();
+    ensure!(lines.is_empty(), "the server crashed:\n{}", lines.join("\n"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_told_from_a_kill() {
+        assert!(no_crash("LOG:  server process (PID 7) was terminated by signal 9: Killed").is_ok());
+        let crash = "LOG:  server process (PID 7) was terminated by signal 11: Segmentation fault";
+        assert!(no_crash(crash).is_err());
+        assert!(no_crash("PANIC:  ERROR in a commit callback").is_err());
+    }
+}

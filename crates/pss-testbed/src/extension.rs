@@ -1,0 +1,110 @@
+//! Builds pss for one server, assembles its script, and installs the result.
+//!
+//! Must never overwrite an installed library in place: a server that has it mapped would crash.
+//! Files are written beside their destination and renamed over it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::libclang;
+use crate::paths;
+use crate::server::Pg;
+
+/// The order in which the parts of the script are put together; parts that do not exist are left out.
+const SCRIPT_PARTS: [&str; 4] = ["catalog.sql", "functions.sql", "views.sql", "access.sql"];
+
+/// A built extension, ready to be installed.
+pub struct Package {
+    library: PathBuf,
+    library_name: &'static str,
+    control: PathBuf,
+    /// File names and texts of the install and upgrade scripts.
+    scripts: Vec<(String, String)>,
+}
+
+impl Package {
+    /// Builds for `pg`, in a target directory of that major's own, so that majors do not evict
+    /// each other.
+    pub fn build(pg: &Pg) -> Result<Self> {
+        let repository = paths::repository();
+        let target = repository.join(format!("target/pg{}", pg.major));
+        eprintln!("building pss for PostgreSQL {} (minutes at first, seconds later)", pg.version);
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(&repository)
+            .args(["build", "--quiet", "--locked", "--release", "--package=pss", "--lib"])
+            .args(["--no-default-features", "--features"])
+            .arg(format!("pg{}", pg.major))
+            .arg("--target-dir")
+            .arg(&target)
+            .env("PGRX_PG_CONFIG_PATH", &pg.pg_config)
+            // Makes plain cargo and cargo-pgrx share one build.
+            .env("CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND", "1")
+            .envs(libclang::environment()?)
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(status.success(), "the build failed");
+
+        let (built, library_name) = match (cfg!(target_os = "macos"), pg.major) {
+            (true, 16..) => ("libpss.dylib", "pss.dylib"),
+            (true, _) => ("libpss.dylib", "pss.so"),
+            (false, _) => ("libpss.so", "pss.so"),
+        };
+        Ok(Self {
+            library: target.join("release").join(built),
+            library_name,
+            control: repository.join("pss.control"),
+            scripts: scripts(&repository)?,
+        })
+    }
+
+    /// Installs into the given library and extension directories.
+    pub fn install(&self, pkglibdir: &Path, extension_directory: &Path) -> Result<()> {
+        let library = std::fs::read(&self.library)
+            .with_context(|| format!("read {}", self.library.display()))?;
+        replace(&pkglibdir.join(self.library_name), &library, 0o755)?;
+        replace(&extension_directory.join("pss.control"), &std::fs::read(&self.control)?, 0o644)?;
+        for (name, text) in &self.scripts {
+            replace(&extension_directory.join(name), text.as_bytes(), 0o644)?;
+        }
+        Ok(())
+    }
+}
+
+fn scripts(repository: &Path) -> Result<Vec<(String, String)>> {
+    let control = std::fs::read_to_string(repository.join("pss.control"))?;
+    let version = control
+        .lines()
+        .find_map(|line| line.strip_prefix("default_version"))
+        .and_then(|rest| rest.split('\'').nth(1))
+        .context("pss.control names no default_version")?;
+    let mut install =
+        "\\echo Use \"CREATE EXTENSION pss\" to load this file. \\quit\n".to_owned();
+    for part in SCRIPT_PARTS {
+        let path = repository.join("sql").join(part);
+        if path.is_file() {
+            install.push_str(&std::fs::read_to_string(&path)?);
+        }
+    }
+    let mut scripts = vec![(format!("pss--{version}.sql"), install)];
+    for entry in std::fs::read_dir(repository.join("sql")).into_iter().flatten() {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("pss--") {
+            scripts.push((name, std::fs::read_to_string(entry.path())?));
+        }
+    }
+    Ok(scripts)
+}
+
+fn replace(destination: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = destination.parent().context("a destination has a directory")?;
+    let cannot = || format!("cannot install {}", destination.display());
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(cannot)?;
+    std::io::Write::write_all(&mut file, contents).with_context(cannot)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.persist(destination).with_context(cannot)?;
+    Ok(())
+}

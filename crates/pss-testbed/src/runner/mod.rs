@@ -1,0 +1,94 @@
+//! Runs the kinds of test that need a server, and counts.
+//!
+//! Must never count a test that did not run as passed.
+
+mod core_tests;
+mod files;
+mod isolation;
+mod readme;
+mod regress;
+mod session;
+
+pub use core_tests::core_tests;
+pub use isolation::isolation;
+pub use readme::readme;
+pub use regress::regress;
+pub use session::Session;
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub passed: usize,
+    pub failed: usize,
+}
+
+impl Tally {
+    /// Runs one test, prints its outcome in one line (an error below it), counts it.
+    pub fn test(&mut self, name: &str, test: impl FnOnce() -> Result<()>) {
+        let start = Instant::now();
+        let outcome = test();
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok    {name} ({seconds:.1} s)");
+            }
+            Err(e) => {
+                self.failed += 1;
+                println!("FAIL  {name} ({seconds:.1} s)\n{e:#}");
+            }
+        }
+    }
+
+    /// Adds another tally to this one.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// Prints the line that CI reads; an error if anything failed or nothing ran.
+    pub fn conclude(self) -> Result<()> {
+        println!("{} passed, {} failed", self.passed, self.failed);
+        match self {
+            Self { failed: 0, passed: 1.. } => Ok(()),
+            Self { failed: 0, .. } => anyhow::bail!("no test ran"),
+            _ => anyhow::bail!("some tests failed"),
+        }
+    }
+}
+
+/// Whether a test of this name is asked for: no filter means all.
+pub fn asked_for(name: &str, filters: &[String]) -> bool {
+    filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_counts_both_outcomes() {
+        let mut tally = Tally::default();
+        tally.test("good", || Ok(()));
+        tally.test("bad", || anyhow::bail!("on purpose"));
+        assert_eq!(tally, Tally { passed: 1, failed: 1 });
+        assert!(tally.conclude().is_err());
+    }
+
+    #[test]
+    fn nothing_run_is_no_success() {
+        assert!(Tally::default().conclude().is_err());
+        assert!(Tally { passed: 1, failed: 0 }.conclude().is_ok());
+    }
+
+    #[test]
+    fn filters_match_parts_of_names() {
+        assert!(asked_for("regress/extension", &[]));
+        assert!(asked_for("regress/extension", &["ext".to_owned()]));
+        assert!(!asked_for("regress/extension", &["kill".to_owned()]));
+    }
+}
