@@ -12,8 +12,10 @@ use crate::libclang;
 use crate::paths;
 use crate::server::Pg;
 
-/// The order in which the parts of the script are put together; parts that do not exist are left out.
-const SCRIPT_PARTS: [&str; 4] = ["catalog.sql", "functions.sql", "views.sql", "access.sql"];
+/// The order in which the parts of the script are put together; parts that do not exist are left
+/// out, and a part not named here is an error.
+const SCRIPT_PARTS: [&str; 5] =
+    ["catalog.sql", "routing.sql", "functions.sql", "views.sql", "access.sql"];
 
 /// A built extension, ready to be installed.
 pub struct Package {
@@ -79,8 +81,7 @@ fn scripts(repository: &Path) -> Result<Vec<(String, String)>> {
         .find_map(|line| line.strip_prefix("default_version"))
         .and_then(|rest| rest.split('\'').nth(1))
         .context("pss.control names no default_version")?;
-    let mut install =
-        "\\echo Use \"CREATE EXTENSION pss\" to load this file. \\quit\n".to_owned();
+    let mut install = "\\echo Use \"CREATE EXTENSION pss\" to load this file. \\quit\n".to_owned();
     for part in SCRIPT_PARTS {
         let path = repository.join("sql").join(part);
         if path.is_file() {
@@ -93,6 +94,9 @@ fn scripts(repository: &Path) -> Result<Vec<(String, String)>> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("pss--") {
             scripts.push((name, std::fs::read_to_string(entry.path())?));
+        } else if name.ends_with(".sql") {
+            let known = SCRIPT_PARTS.contains(&name.as_str());
+            ensure!(known, "sql/{name} has no place in the script: add it to SCRIPT_PARTS");
         }
     }
     Ok(scripts)

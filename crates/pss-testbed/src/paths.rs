@@ -13,10 +13,7 @@ use nix::unistd::geteuid;
 pub fn repository() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     let found = here.ancestors().find(|dir| dir.join("pss.control").is_file());
-    found.map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
-        Path::to_path_buf,
-    )
+    found.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), Path::to_path_buf)
 }
 
 /// Directory for servers, clusters and results: `build/` of the checkout, or, where the server's

@@ -5,8 +5,11 @@ use anyhow::{Result, ensure};
 use super::ClusterTest;
 use crate::server::{Cluster, Options, Shutdown};
 
-pub(super) const TESTS: &[ClusterTest] =
-    &[ClusterTest { name: "restart_keeps_rows", options: Options::default, run: restart_keeps_rows }];
+pub(super) const TESTS: &[ClusterTest] = &[ClusterTest {
+    name: "restart_keeps_rows",
+    options: Options::default,
+    run: restart_keeps_rows,
+}];
 
 /// A table written before each kind of stop is whole after the start.
 fn restart_keeps_rows(cluster: &mut Cluster) -> Result<()> {

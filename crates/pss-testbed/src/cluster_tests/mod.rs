@@ -59,7 +59,9 @@ mod tests {
 
     #[test]
     fn a_crash_is_told_from_a_kill() {
-        assert!(no_crash("LOG:  server process (PID 7) was terminated by signal 9: Killed").is_ok());
+        assert!(
+            no_crash("LOG:  server process (PID 7) was terminated by signal 9: Killed").is_ok()
+        );
         let crash = "LOG:  server process (PID 7) was terminated by signal 11: Segmentation fault";
         assert!(no_crash(crash).is_err());
         assert!(no_crash("PANIC:  ERROR in a commit callback").is_err());

@@ -50,14 +50,9 @@ impl Tally {
         self.failed += other.failed;
     }
 
-    /// Prints the line that CI reads; an error if anything failed or nothing ran.
-    pub fn conclude(self) -> Result<()> {
-        println!("{} passed, {} failed", self.passed, self.failed);
-        match self {
-            Self { failed: 0, passed: 1.. } => Ok(()),
-            Self { failed: 0, .. } => anyhow::bail!("no test ran"),
-            _ => anyhow::bail!("some tests failed"),
-        }
+    /// Whether something ran and nothing failed.
+    pub fn is_good(self) -> bool {
+        self.failed == 0 && self.passed > 0
     }
 }
 
@@ -76,13 +71,13 @@ mod tests {
         tally.test("good", || Ok(()));
         tally.test("bad", || anyhow::bail!("on purpose"));
         assert_eq!(tally, Tally { passed: 1, failed: 1 });
-        assert!(tally.conclude().is_err());
+        assert!(!tally.is_good());
     }
 
     #[test]
     fn nothing_run_is_no_success() {
-        assert!(Tally::default().conclude().is_err());
-        assert!(Tally { passed: 1, failed: 0 }.conclude().is_ok());
+        assert!(!Tally::default().is_good());
+        assert!(Tally { passed: 1, failed: 0 }.is_good());
     }
 
     #[test]

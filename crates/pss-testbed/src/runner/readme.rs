@@ -70,11 +70,8 @@ fn blocks(markdown: &str) -> Vec<Block> {
     let mut lines = markdown.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         let Some(info) = line.trim().strip_prefix("```") else { continue };
-        let body: Vec<&str> = lines
-            .by_ref()
-            .map(|(_, text)| text)
-            .take_while(|text| text.trim() != "```")
-            .collect();
+        let body: Vec<&str> =
+            lines.by_ref().map(|(_, text)| text).take_while(|text| text.trim() != "```").collect();
         let expectation = match info.trim() {
             "sql" => Expectation::Success,
             "sql error" => Expectation::Error,

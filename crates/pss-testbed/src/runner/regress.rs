@@ -30,7 +30,9 @@ pub fn regress(session: &Session, filters: &[String], accept: bool) -> Result<Ta
 }
 
 /// Runs a command with both outputs in one stream, in the order they were written.
-pub(super) fn interleaved(mut command: std::process::Command) -> std::io::Result<std::process::Output> {
+pub(super) fn interleaved(
+    mut command: std::process::Command,
+) -> std::io::Result<std::process::Output> {
     let mut both = tempfile::tempfile()?;
     let status = command.stdout(both.try_clone()?).stderr(both.try_clone()?).status()?;
     let mut stdout = Vec::new();

@@ -28,7 +28,8 @@ impl Session {
 
     /// Where a runner leaves what its tests really printed.
     pub fn results(&self, kind: &str) -> Result<PathBuf> {
-        let directory = paths::repository().join(format!("build/results/pg{}/{kind}", self.pg.major));
+        let directory =
+            paths::repository().join(format!("build/results/pg{}/{kind}", self.pg.major));
         std::fs::create_dir_all(&directory)?;
         Ok(directory)
     }

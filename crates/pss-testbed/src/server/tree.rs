@@ -31,8 +31,9 @@ impl Tree {
         let runs = paths::scratch()?.join("run");
         std::fs::create_dir_all(&runs)?;
         remove_abandoned(&runs);
-        let directory =
-            tempfile::Builder::new().prefix(&format!("{}-", std::process::id())).tempdir_in(&runs)?;
+        let directory = tempfile::Builder::new()
+            .prefix(&format!("{}-", std::process::id()))
+            .tempdir_in(&runs)?;
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
 
         let server = directory.path().join("server");
@@ -123,12 +124,14 @@ fn remove_abandoned(runs: &Path) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.split('-').next().and_then(|pid| pid.parse::<i32>().ok());
         let Some(owner) = owner else { continue };
-        let alive = |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok();
+        let alive =
+            |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok();
         if alive(owner) {
             continue;
         }
         eprintln!("removing what an interrupted run left in {}", entry.path().display());
-        for cluster in std::fs::read_dir(entry.path().join("clusters")).into_iter().flatten().flatten()
+        for cluster in
+            std::fs::read_dir(entry.path().join("clusters")).into_iter().flatten().flatten()
         {
             if let Err(e) = stop_abandoned(&cluster.path()) {
                 eprintln!("{e:#}");
