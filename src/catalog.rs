@@ -260,6 +260,24 @@ pub fn latest_epoch(relation: pg_sys::Oid) -> Result<Option<u32>> {
     })
 }
 
+/// Mean size of a row of the table in bytes, from the statistics of its leaves.
+/// 100 where there are none yet.
+pub fn mean_row_bytes(table: &ShardedTable) -> Result<f64> {
+    let leaves: Vec<pg_sys::Oid> = table.partitions.iter().map(|p| p.leaf).collect();
+    read(|client| {
+        let row = client.select(
+            "SELECT pg_catalog.sum(relpages::pg_catalog.float8 OPERATOR(pg_catalog.*)
+                        pg_catalog.current_setting('block_size')::pg_catalog.float8)
+                    OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(reltuples), 0)
+             FROM pg_catalog.pg_class
+             WHERE oid OPERATOR(pg_catalog.=) ANY ($1) AND reltuples OPERATOR(pg_catalog.>) 0",
+            Some(1),
+            &[leaves.into()],
+        )?;
+        Ok(row.first().get::<f64>(1)?.unwrap_or(100.0))
+    })
+}
+
 /// Appends to the decision log.
 pub fn log_event(
     relation: Option<pg_sys::Oid>,

@@ -16,9 +16,15 @@
 compile_error!("pss must be compiled with -Cpanic=unwind");
 
 mod catalog;
+mod compat;
 mod error;
 mod guc;
+mod key;
+mod map;
+mod meta;
+mod raw;
 mod shmem;
+mod xact;
 
 use pgrx::prelude::*;
 

@@ -126,6 +126,7 @@ unsafe extern "C-unwind" fn request() {
     // SAFETY: called by the postmaster when shared memory may be requested.
     unsafe {
         if let Some(previous) = PREVIOUS_REQUEST {
+            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
             pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
         }
         let (tables, partitions, cache_words) = sizes();
@@ -145,6 +146,7 @@ unsafe extern "C-unwind" fn startup() {
     // versions) serializes the first initialization.
     unsafe {
         if let Some(previous) = PREVIOUS_STARTUP {
+            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
             pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
         }
         let lock = &raw mut (*pg_sys::MainLWLockArray.add(21)).lock;

@@ -1,0 +1,184 @@
+//! What a session remembers about sharded tables: their description and the
+//! epoch in use. Filled from the catalog, forgotten when the parent's relcache
+//! entry is invalidated.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use pss_core::slots::SlotTable;
+
+use crate::catalog::{self, Epoch, ShardedTable};
+use crate::error::Result;
+use crate::guc;
+use crate::key::KeyType;
+use crate::shmem::tables::{self, TableShared};
+
+/// Name of the column that says which partition a row is in.
+pub const PARTITION_COLUMN: &std::ffi::CStr = c"pss_partition";
+
+/// A sharded table as this session knows it.
+pub struct Meta {
+    pub table: ShardedTable,
+    pub key: KeyType,
+    pub key_attribute: i16,
+    pub key_typmod: i32,
+    pub partition_attribute: i16,
+    /// Counters and published epoch; `None`: shared memory has no room for the table.
+    pub shared: Option<&'static TableShared>,
+    /// Mean size of a row in bytes, from the leaves' statistics.
+    pub row_bytes: f64,
+    by_capacity: Rc<Epoch>,
+    published: RefCell<Option<Rc<Epoch>>>,
+    stale: Cell<bool>,
+}
+
+thread_local! {
+    /// `None`: known not to be a sharded table.
+    static TABLES: RefCell<HashMap<u32, Option<Rc<Meta>>>> = RefCell::new(HashMap::new());
+    static ALL_STALE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The sharded table with parent `relation`, or `None` if it is no such.
+pub fn table(relation: pg_sys::Oid) -> Result<Option<Rc<Meta>>> {
+    if ALL_STALE.take() {
+        TABLES.with_borrow_mut(HashMap::clear);
+    }
+    let known = TABLES.with_borrow(|t| t.get(&relation.to_u32()).cloned());
+    if let Some(known) = known
+        && !known.as_ref().is_some_and(|m| m.stale.get())
+    {
+        return Ok(known);
+    }
+    // Catalog access may run arbitrary invalidations: no borrow is held meanwhile.
+    // SAFETY: a catalog look-up.
+    let partitioned =
+        unsafe { pg_sys::get_rel_relkind(relation) } as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+    let loaded = match if partitioned { catalog::sharded_table(relation)? } else { None } {
+        Some(table) => Some(Rc::new(Meta::new(table)?)),
+        None => None,
+    };
+    // Plain tables are not remembered: any INSERT asks, and the answer is cheap.
+    if partitioned {
+        TABLES.with_borrow_mut(|t| t.insert(relation.to_u32(), loaded.clone()));
+    }
+    Ok(loaded)
+}
+
+/// The sharded table that `leaf` is a partition of, and its number (-1: the inbox).
+pub fn table_of_leaf(leaf: pg_sys::Oid) -> Result<Option<(Rc<Meta>, i32)>> {
+    // SAFETY: catalog look-ups; the parent of a partition exists while we hold a lock on it.
+    let parent = unsafe {
+        if !pg_sys::get_rel_relispartition(leaf) {
+            return Ok(None);
+        }
+        pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
+            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
+            crate::raw::get_partition_parent(leaf, true)
+        })
+    };
+    Ok(table(parent)?.map(|meta| {
+        let number = meta.table.partitions.iter().find(|p| p.leaf == leaf);
+        let number = number.map_or(-1, |p| i32::from(p.number));
+        (meta, number)
+    }))
+}
+
+/// Forgets what an invalidation message says has changed (0: everything).
+/// Called at any time, also while a look-up is under way: only sets flags.
+pub fn invalidate(relation: pg_sys::Oid) {
+    if relation == pg_sys::InvalidOid {
+        ALL_STALE.set(true);
+        return;
+    }
+    let _ = TABLES.try_with(|tables| {
+        let Ok(tables) = tables.try_borrow() else {
+            ALL_STALE.set(true);
+            return;
+        };
+        match tables.get(&relation.to_u32()) {
+            Some(Some(meta)) => meta.stale.set(true),
+            Some(None) => ALL_STALE.set(true),
+            None => {}
+        }
+    });
+}
+
+impl Meta {
+    fn new(table: ShardedTable) -> Result<Self> {
+        let relation = table.relation;
+        let column = CString::new(table.distribution_column.as_str()).unwrap_or_default();
+        let (mut type_oid, mut typmod, mut collation) =
+            (pg_sys::InvalidOid, -1, pg_sys::InvalidOid);
+        // SAFETY: catalog look-ups by relation and column name.
+        let (key_attribute, partition_attribute) = unsafe {
+            let key = pg_sys::get_attnum(relation, column.as_ptr());
+            pg_sys::get_atttypetypmodcoll(relation, key, &mut type_oid, &mut typmod, &mut collation);
+            (key, pg_sys::get_attnum(relation, PARTITION_COLUMN.as_ptr()))
+        };
+        let weights = table.capacity_shares();
+        let by_capacity = Epoch {
+            number: 0,
+            salt: u64::from(relation.to_u32()),
+            slots: SlotTable::build(&weights, table.slots),
+            weights,
+        };
+        // SAFETY: reads the clock.
+        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        Ok(Self {
+            key: KeyType::new(type_oid, collation)?,
+            key_attribute,
+            key_typmod: typmod,
+            partition_attribute,
+            shared: tables::register(relation, table.partitions.len(), now),
+            row_bytes: catalog::mean_row_bytes(&table)?,
+            by_capacity: Rc::new(by_capacity),
+            published: RefCell::new(None),
+            stale: Cell::new(false),
+            table,
+        })
+    }
+
+    /// Whether an invalidation came since this description was read.
+    pub fn is_stale(&self) -> bool {
+        self.stale.get() || ALL_STALE.get()
+    }
+
+    /// The epoch that places new keys now, and whether that is a fallback:
+    /// weights too old, not readable, or pss.enabled off.
+    pub fn epoch(&self) -> (Rc<Epoch>, bool) {
+        let Some(shared) = self.shared else { return (self.by_capacity.clone(), true) };
+        let number = shared.epoch.load(std::sync::atomic::Ordering::Acquire);
+        let valid_until = shared.valid_until.load(std::sync::atomic::Ordering::Relaxed);
+        // SAFETY: reads the clock.
+        let fresh = unsafe { pg_sys::GetCurrentTimestamp() } <= valid_until;
+        if !fresh || !guc::ENABLED.get() {
+            return (self.by_capacity.clone(), true);
+        }
+        if number == 0 {
+            return (self.by_capacity.clone(), false);
+        }
+        let known = self.published.borrow().clone();
+        if let Some(epoch) = known
+            && epoch.number == number
+        {
+            return (epoch, false);
+        }
+        let loaded = catalog::epoch(self.table.relation, number).ok().flatten();
+        match loaded.filter(|e| e.weights.len() == self.table.partitions.len()) {
+            Some(epoch) => {
+                let epoch = Rc::new(epoch);
+                *self.published.borrow_mut() = Some(epoch.clone());
+                (epoch, false)
+            }
+            None => (self.by_capacity.clone(), true),
+        }
+    }
+
+    /// Position in `table.partitions` of the partition with this number.
+    pub fn position(&self, number: u16) -> Option<usize> {
+        self.table.partitions.binary_search_by_key(&number, |p| p.number).ok()
+    }
+}

@@ -1,0 +1,59 @@
+//! PostgreSQL functions without pgrx's guard.
+//!
+//! pgrx turns an ERROR that crosses a guarded call into a Rust panic and throws
+//! it again, which loses its CONTEXT lines. Hooks and plan nodes that merely
+//! pass control on must let the error fly over their frames instead. Such a
+//! frame holds nothing with a destructor, and calls no guarded function
+//! directly. Transaction callbacks use these too: an error there that became a
+//! panic would take the server down.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use pgrx::pg_sys::*;
+
+unsafe extern "C-unwind" {
+    pub fn standard_planner(
+        parse: *mut Query,
+        query_string: *const c_char,
+        options: c_int,
+        params: ParamListInfo,
+    ) -> *mut PlannedStmt;
+
+    pub fn standard_ProcessUtility(
+        statement: *mut PlannedStmt,
+        query_string: *const c_char,
+        read_only_tree: bool,
+        context: ProcessUtilityContext::Type,
+        params: ParamListInfo,
+        environment: *mut QueryEnvironment,
+        dest: *mut DestReceiver,
+        completion: *mut QueryCompletion,
+    );
+
+    #[cfg(not(feature = "pg18"))]
+    pub fn standard_ExecutorRun(
+        query: *mut QueryDesc,
+        direction: ScanDirection::Type,
+        count: u64,
+        execute_once: bool,
+    );
+    #[cfg(feature = "pg18")]
+    pub fn standard_ExecutorRun(query: *mut QueryDesc, direction: ScanDirection::Type, count: u64);
+
+    /// Not in pgrx's bindings.
+    pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
+
+    pub fn GetCurrentTransactionNestLevel() -> c_int;
+    pub fn ExecReScan(node: *mut PlanState);
+    pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, attnum: c_int);
+
+    pub fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
+    pub fn LWLockRelease(lock: *mut LWLock);
+    pub fn hash_search_with_hash_value(
+        table: *mut HTAB,
+        key: *const c_void,
+        hash: u32,
+        action: HASHACTION::Type,
+        found: *mut bool,
+    ) -> *mut c_void;
+}

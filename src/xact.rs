@@ -1,0 +1,164 @@
+//! What must happen when a transaction or savepoint ends: claims released,
+//! counts of an aborted transaction taken back.
+//!
+//! An ERROR raised in these callbacks at commit would take the server down.
+//! They are raw, allocate nothing, raise nothing and work on state laid out in
+//! advance.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgrx::pg_sys;
+
+use crate::shmem::claims;
+use crate::shmem::tables::PartitionShared;
+
+/// Partitions whose counts a transaction can take back exactly; what goes to
+/// more of them ages out with the epoch.
+const MAX_PENDING: usize = 64;
+
+/// Nested savepoints whose inbox count is put back on rollback.
+const MAX_LEVELS: usize = 32;
+
+#[derive(Clone, Copy)]
+struct Pending {
+    partition: &'static PartitionShared,
+    keys: u64,
+    sent: u64,
+}
+
+struct State {
+    pending: [Option<Pending>; MAX_PENDING],
+    /// Rows that the inbox trigger has routed in the running statement.
+    inbox_rows: u64,
+    inbox_rows_at: [u64; MAX_LEVELS],
+}
+
+struct StateCell(UnsafeCell<State>);
+// SAFETY: a backend is single-threaded; references to the inside end with each function.
+unsafe impl Sync for StateCell {}
+static STATE: StateCell = StateCell(UnsafeCell::new(State {
+    pending: [None; MAX_PENDING],
+    inbox_rows: 0,
+    inbox_rows_at: [0; MAX_LEVELS],
+}));
+
+#[allow(clippy::mut_from_ref, reason = "the only access, and single-threaded")]
+fn state() -> &'static mut State {
+    // SAFETY: single-threaded, and no caller keeps the reference across a call of another.
+    unsafe { &mut *STATE.0.get() }
+}
+
+/// Registers the callbacks for this process (inherited over fork from the postmaster).
+pub fn init() {
+    // SAFETY: both functions have the callbacks' signatures and live as long as the library.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(at_subtransaction), std::ptr::null_mut());
+        pg_sys::CacheRegisterRelcacheCallback(Some(at_invalidation), pg_sys::Datum::from(0));
+    }
+}
+
+/// Counts a new key and its units of quota, to be taken back if the transaction aborts.
+pub fn count_new_key(partition: &'static PartitionShared, units: u64) {
+    partition.keys.fetch_add(1, Ordering::Relaxed);
+    partition.sent.fetch_add(units, Ordering::Relaxed);
+    for entry in &mut state().pending {
+        match entry {
+            Some(p) if std::ptr::eq(p.partition, partition) => {
+                p.keys += 1;
+                p.sent += units;
+                return;
+            }
+            Some(_) => {}
+            None => {
+                *entry = Some(Pending { partition, keys: 1, sent: units });
+                return;
+            }
+        }
+    }
+}
+
+/// Counts a row that the inbox trigger carried to its partition.
+pub fn count_inbox_row() {
+    state().inbox_rows += 1;
+}
+
+/// Rows counted since the innermost `inbox_mark`; puts the outer count back.
+pub fn inbox_rows_since(mark: u64) -> u64 {
+    let rows = state().inbox_rows;
+    state().inbox_rows = mark;
+    rows.saturating_sub(mark)
+}
+
+/// Where the count stands as a statement begins.
+pub fn inbox_mark() -> u64 {
+    state().inbox_rows
+}
+
+unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => finish(true),
+        XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE => finish(false),
+        _ => {}
+    }
+}
+
+fn finish(aborted: bool) {
+    claims::unpin_all();
+    let state = state();
+    for entry in &mut state.pending {
+        let Some(p) = entry.take() else { break };
+        if aborted {
+            take_back(&p.partition.keys, p.keys);
+            take_back(&p.partition.sent, p.sent);
+        }
+    }
+    state.inbox_rows = 0;
+}
+
+/// Subtracts, but never below zero: an epoch may have begun meanwhile.
+fn take_back(counter: &AtomicU64, n: u64) {
+    let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+        Some(now.saturating_sub(n))
+    });
+}
+
+unsafe extern "C-unwind" fn at_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    _: pg_sys::SubTransactionId,
+    _: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    // SAFETY: reads the nesting level of the current transaction; raises nothing.
+    let level = unsafe { raw_nest_level() } as usize;
+    let state = state();
+    match event {
+        SUBXACT_EVENT_START_SUB if level < MAX_LEVELS => {
+            state.inbox_rows_at[level] = state.inbox_rows;
+        }
+        SUBXACT_EVENT_ABORT_SUB => {
+            if level < MAX_LEVELS {
+                state.inbox_rows = state.inbox_rows_at[level];
+            }
+            // Claims are held only within one call of the router, which the error has ended.
+            claims::unpin_all();
+        }
+        _ => {}
+    }
+}
+
+unsafe fn raw_nest_level() -> i32 {
+    // SAFETY: the raw function reads a global of the backend and raises nothing.
+    #[allow(ffi_unwind_calls, reason = "raises no error")]
+    unsafe {
+        crate::raw::GetCurrentTransactionNestLevel()
+    }
+}
+
+unsafe extern "C-unwind" fn at_invalidation(_: pg_sys::Datum, relation: pg_sys::Oid) {
+    crate::meta::invalidate(relation);
+}
