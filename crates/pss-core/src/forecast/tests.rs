@@ -1,0 +1,313 @@
+//! The forecaster as a whole: alignment, no look-ahead, the methods it chooses, its intervals.
+
+use super::testing::{Noise, sine};
+use super::*;
+use proptest::prelude::*;
+
+fn pushed(values: impl IntoIterator<Item = f64>) -> Forecaster {
+    Forecaster::replay(Config::default(), values.into_iter().map(Some))
+}
+
+/// A wave of 30 steps between 50 and 150 with noise.
+fn day(noise: &mut Noise, t: usize, phase: f64, deviation: f64) -> f64 {
+    (100.0 + 50.0 * sine(t, 30.0, phase) + deviation * noise.normal()).max(0.0)
+}
+
+/// Sums of absolute errors of a forecaster and of last value, at horizon `h`, over the steps of
+/// `values` from `from` on.
+fn errors(values: &[f64], h: usize, from: usize) -> (f64, f64) {
+    let mut forecaster = Forecaster::new(Config::default());
+    let (mut model, mut naive) = (0.0, 0.0);
+    for (t, &y) in values.iter().enumerate() {
+        forecaster.push(Some(y));
+        if t >= from && t + h < values.len() {
+            model += (values[t + h] - forecaster.predict(h).expect("known").value).abs();
+            naive += (values[t + h] - y).abs();
+        }
+    }
+    (model, naive)
+}
+
+#[test]
+fn cold_start() {
+    assert_eq!(pushed([]).predict(1), None);
+    assert!(pushed([]).path(5).is_empty());
+    assert_eq!(Forecaster::replay(Config::default(), [None, None]).predict(1), None);
+    let one = pushed([42.1]).predict(90).expect("known");
+    assert_eq!((one.value, one.lo, one.hi), (42.1, 0.0, 84.2));
+    let five = pushed([1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(five.predict(1).expect("known").value, 5.0);
+    assert_eq!(five.method(), Method::Naive);
+    assert_eq!(five.predict(0), None);
+    assert_eq!(five.predict(91), None);
+    assert_eq!(five.path(200).len(), 90);
+}
+
+#[test]
+fn horizons_are_scored_densely_where_near() {
+    assert_eq!(scored_horizons(90), [1, 2, 3, 6, 12, 24, 48, 90]);
+    assert_eq!(scored_horizons(6), [1, 2, 3, 6]);
+    assert_eq!(scored_horizons(5), [1, 2, 3, 5]);
+    assert_eq!(scored_horizons(3), [1, 2, 3]);
+    assert_eq!(scored_horizons(2), [1, 2]);
+    assert_eq!(scored_horizons(1), [1]);
+}
+
+/// The errors kept for intervals must be those of `predict(h)`, asked `h` steps earlier. Every
+/// value of this series differs from every other, so a shift by one cannot go unseen.
+#[test]
+fn a_forecast_is_scored_against_the_step_it_was_made_for() {
+    let mut noise = Noise::new(1);
+    let mut forecaster = Forecaster::new(Config::default());
+    let mut expected: Vec<Vec<f32>> = vec![vec![]; forecaster.horizons.len()];
+    let mut asked: Vec<Vec<f64>> = vec![];
+    for t in 0..300usize {
+        let y = (!(70..75).contains(&t)).then(|| day(&mut noise, t, 0.0, 5.0) + t as f64);
+        forecaster.push(y);
+        for (at, &h) in forecaster.horizons.iter().enumerate() {
+            if let (Some(y), true) = (y, t >= h) {
+                expected[at].push(y as f32 - asked[t - h][at] as f32);
+            }
+        }
+        let predict = |&h: &usize| forecaster.predict(h).expect("known").value;
+        asked.push(forecaster.horizons.iter().map(predict).collect());
+    }
+    for (at, expected) in expected.iter().enumerate() {
+        let mut by_hand = Errors::new();
+        expected.iter().for_each(|&error| by_hand.push(error));
+        assert_eq!(forecaster.errors[at].interval(0.8), by_hand.interval(0.8));
+        assert!(by_hand.interval(0.8).is_some());
+    }
+}
+
+/// On a ramp of slope 1, last value is wrong by exactly `h` at horizon `h`, and the models' ratios
+/// follow from their lag: the median of five is two steps late.
+#[test]
+fn scores_of_a_ramp_are_exact() {
+    let forecaster = pushed((0..900).map(f64::from));
+    for &horizon in &forecaster.horizons {
+        let of = |method| {
+            let scores = forecaster.scores();
+            let score = scores.iter().find(|s| s.method == method && s.horizon == horizon);
+            score.expect("scored").relative_error
+        };
+        assert!((of(Method::Naive) - 1.0).abs() < 1e-6);
+        assert!((of(Method::Median) - (horizon as f64 + 2.0) / horizon as f64).abs() < 1e-4);
+        // Smoothing with 0.8 settles a quarter of a step behind the last value.
+        assert!((of(Method::Ses) - (horizon as f64 + 0.25) / horizon as f64).abs() < 1e-4);
+    }
+    assert_eq!(forecaster.method(), Method::Holt);
+}
+
+/// A cycle of distinct values: the seasonal forecast for each horizon is the value of that very
+/// phase. Any misalignment of season, origin or horizon shows as a whole step.
+#[test]
+fn the_season_is_continued_in_phase() {
+    let cycle = |t: usize| [10.0, 80.0, 30.0, 60.0, 20.0, 90.0, 50.0][t % 7];
+    for n in 80..94 {
+        let forecaster = pushed((0..n).map(cycle));
+        assert_eq!(forecaster.method(), Method::Seasonal);
+        for (i, prediction) in forecaster.path(40).iter().enumerate() {
+            assert!((prediction.value - cycle(n + i)).abs() < 0.01, "n {n}, h {}", i + 1);
+        }
+    }
+}
+
+#[test]
+fn a_day_of_30_steps_is_noticed_after_two_and_used() {
+    for seed in 0..20 {
+        let mut noise = Noise::new(seed);
+        let phase = seed as f64;
+        let values: Vec<f64> = (0..240).map(|t| day(&mut noise, t, phase, 5.0)).collect();
+        let early = pushed(values[..66].iter().copied());
+        assert_eq!(early.method_at(3), Method::Seasonal, "seed {seed}");
+        for h in 1..=5 {
+            let (model, naive) = errors(&values, h, 66);
+            // The noise alone leaves last value's error at the next step; farther it is phase.
+            let bar = [0.75, 0.5, 0.4, 0.35, 0.3][h - 1];
+            assert!(model < bar * naive, "seed {seed}, h {h}: {}", model / naive);
+        }
+    }
+}
+
+#[test]
+fn white_noise_is_never_worse_than_last_value() {
+    for seed in 0..5 {
+        let mut noise = Noise::new(seed);
+        let values: Vec<f64> = (0..300).map(|_| (100.0 + 10.0 * noise.normal()).max(0.0)).collect();
+        for h in [1, 3, 30] {
+            let (model, naive) = errors(&values, h, 10);
+            assert!(model < naive, "seed {seed}, h {h}: {}", model / naive);
+        }
+    }
+}
+
+/// On a random walk nothing beats last value; choosing among many models must cost little.
+#[test]
+fn a_random_walk_costs_little() {
+    let (mut model, mut naive) = (0.0, 0.0);
+    for seed in 0..20 {
+        let mut noise = Noise::new(seed);
+        let mut y: f64 = 1000.0;
+        let walk = (0..600).map(|_| {
+            y = (y + 10.0 * noise.normal()).max(0.0);
+            y
+        });
+        let (m, n) = errors(&walk.collect::<Vec<_>>(), 1, 10);
+        (model, naive) = (model + m, naive + n);
+    }
+    assert!(model < 1.03 * naive, "{}", model / naive);
+}
+
+#[test]
+fn a_constant_is_forecast_exactly() {
+    let forecaster = pushed([123.456; 300]);
+    for p in forecaster.path(90) {
+        assert_eq!((p.value, p.lo, p.hi), (123.456, 123.456, 123.456));
+    }
+}
+
+#[test]
+fn a_step_is_followed_at_once() {
+    let mut noise = Noise::new(2);
+    let mut level = |t: usize| if t < 150 { 100.0 } else { 300.0 } + noise.normal();
+    let values: Vec<f64> = (0..200).map(&mut level).collect();
+    for after in [155, 160, 200] {
+        let p = pushed(values[..after].iter().copied()).predict(1).expect("known");
+        assert!((p.value - 300.0).abs() < 30.0, "after {after}: {}", p.value);
+    }
+}
+
+#[test]
+fn intervals_cover_80_percent_of_noise() {
+    for h in [1, 2, 5, 20] {
+        let (mut inside, mut count) = (0, 0);
+        for seed in 0..30 {
+            let mut noise = Noise::new(seed);
+            let values: Vec<f64> = (0..400).map(|_| 100.0 + 10.0 * noise.normal()).collect();
+            let mut forecaster = Forecaster::new(Config::default());
+            for (t, &y) in values.iter().enumerate() {
+                forecaster.push(Some(y));
+                if t >= 60 && t + h < values.len() {
+                    let p = forecaster.predict(h).expect("known");
+                    count += 1;
+                    inside += usize::from((p.lo..=p.hi).contains(&values[t + h]));
+                }
+            }
+        }
+        let coverage = f64::from(inside as u32) / f64::from(count);
+        assert!((0.73..=0.87).contains(&coverage), "h {h}: {coverage}");
+    }
+}
+
+#[test]
+fn missing_is_neither_zero_nor_the_end() {
+    let mut forecaster = pushed([100.0; 50]);
+    for _ in 0..30 {
+        forecaster.push(None);
+        assert_eq!(forecaster.predict(1).expect("known").value, 100.0);
+    }
+    for wrong in [f64::NAN, f64::INFINITY, -1.0] {
+        forecaster.push(Some(wrong));
+        assert_eq!(forecaster.predict(1).expect("known").value, 100.0);
+    }
+}
+
+/// The phase goes on through a gap: missing steps keep their place in the cycle.
+#[test]
+fn a_gap_does_not_shift_the_season() {
+    let mut noise = Noise::new(4);
+    let values = (0..200).map(|t| {
+        let y = day(&mut noise, t, 0.0, 2.0);
+        (!(150..167).contains(&t) && t % 11 != 0).then_some(y)
+    });
+    let forecaster = Forecaster::replay(Config::default(), values);
+    assert_eq!(forecaster.method_at(3), Method::Seasonal);
+    for h in 1..=30 {
+        let expected = 100.0 + 50.0 * sine(199 + h, 30.0, 0.0);
+        let value = forecaster.predict(h).expect("known").value;
+        assert!((value - expected).abs() < 12.0, "h {h}: {value} for {expected}");
+    }
+}
+
+/// Bytes of a forecaster: itself and what it owns, at capacity.
+fn bytes(f: &Forecaster) -> usize {
+    let issued: usize = f.issued.iter().map(|ring| size_of_val(ring) + 4 * ring.capacity()).sum();
+    size_of_val(f)
+        + size_of::<usize>() * (f.horizons.capacity() + f.chosen.capacity())
+        + size_of::<Levels>() * f.origins.capacity()
+        + size_of::<Errors>() * f.errors.capacity()
+        + f.history.bytes()
+        + f.finder.bytes()
+        + f.records.bytes()
+        + f.season.as_ref().map_or(0, Season::bytes)
+        + issued
+}
+
+#[test]
+fn a_long_life_stays_bounded() {
+    let mut noise = Noise::new(6);
+    let forecaster = pushed((0..5000).map(|t| day(&mut noise, t, 0.0, 5.0)));
+    assert!(bytes(&forecaster) <= 12 * 1024, "{}", bytes(&forecaster));
+    assert_eq!(forecaster.period().map(f64::round), Some(30.0));
+}
+
+fn steps() -> impl Strategy<Value = Vec<Option<f64>>> {
+    let step = prop_oneof![
+        4 => (0.0..1000.0f64).prop_map(Some),
+        1 => Just(None),
+        1 => Just(Some(0.0)),
+        1 => (0.0..1e300f64).prop_map(Some),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The forecasts at an origin are the same whatever comes after it.
+    #[test]
+    fn nothing_is_seen_ahead(
+        seed in any::<u64>(),
+        origin in 20usize..200,
+        future in prop::collection::vec(0.0..1000.0f64, 1..60),
+    ) {
+        let mut noise = Noise::new(seed);
+        let past: Vec<f64> = (0..origin).map(|t| day(&mut noise, t, 0.0, 5.0)).collect();
+        let mut asked = Vec::new();
+        for next in [future.clone(), future.into_iter().rev().collect()] {
+            let mut forecaster = Forecaster::new(Config::default());
+            let mut at_origin = Vec::new();
+            for (t, &y) in past.iter().chain(&next).enumerate() {
+                forecaster.push(Some(y));
+                if t + 1 == origin {
+                    at_origin = forecaster.path(90);
+                }
+            }
+            asked.push(at_origin);
+        }
+        prop_assert_eq!(&asked[0], &asked[1]);
+    }
+
+    /// Whatever is pushed, forecasts are finite, ordered and not negative.
+    #[test]
+    fn predictions_are_loads(steps in steps()) {
+        let forecaster = Forecaster::replay(Config::default(), steps);
+        for p in forecaster.path(90) {
+            prop_assert!(0.0 <= p.lo && p.lo <= p.value && p.value <= p.hi && p.hi.is_finite());
+        }
+    }
+
+    /// A state rebuilt by replay answers as the one that lived through it.
+    #[test]
+    fn replay_restores_the_state(steps in steps()) {
+        let mut lived = Forecaster::new(Config::default());
+        for &step in &steps {
+            lived.push(step);
+            lived.path(3);
+        }
+        let replayed = Forecaster::replay(Config::default(), steps);
+        prop_assert_eq!(lived.path(90), replayed.path(90));
+        prop_assert_eq!(lived.method(), replayed.method());
+    }
+}
