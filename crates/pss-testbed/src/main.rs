@@ -64,7 +64,12 @@ enum Command {
     /// Run the isolation specs, tests/isolation
     Isolation(Files),
     /// Run the tests on whole clusters: crash, restart, dump, standby, crowds
-    Cluster(Selection),
+    Cluster {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        context: cluster_tests::Context,
+    },
     /// Run the SQL of the README
     Readme(Server),
     /// Run all of them, and the tests that need no server
@@ -114,9 +119,9 @@ fn execute(command: Command) -> Result<Option<Tally>> {
             let session = Session::open(selection.server.pg)?;
             runner::isolation(&session, &selection.filters, accept).map(Some)
         }
-        Command::Cluster(selection) => {
+        Command::Cluster { selection, context } => {
             let session = Session::open(selection.server.pg)?;
-            cluster_tests::cluster_tests(&session, &selection.filters).map(Some)
+            cluster_tests::cluster_tests(&session, &context, &selection.filters).map(Some)
         }
         Command::Readme(server) => runner::readme(&Session::open(server.pg)?).map(Some),
         Command::Test(server) => all(server.pg).map(Some),
@@ -130,7 +135,7 @@ fn all(wanted: Wanted) -> Result<Tally> {
     println!("on PostgreSQL {}", session.pg.version);
     tally.add(runner::regress(&session, &[], false)?);
     tally.add(runner::isolation(&session, &[], false)?);
-    tally.add(cluster_tests::cluster_tests(&session, &[])?);
+    tally.add(cluster_tests::cluster_tests(&session, &cluster_tests::Context::default(), &[])?);
     tally.add(runner::readme(&session)?);
     Ok(tally)
 }

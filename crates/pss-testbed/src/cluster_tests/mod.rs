@@ -3,7 +3,12 @@
 //! Each test gets a cluster of its own. Must never pass over a crash it did not cause: after each
 //! test the server's log is searched for one.
 
+mod check;
 mod crash;
+mod crowd;
+mod dump;
+mod worker;
+mod writer;
 
 use anyhow::{Result, ensure};
 
@@ -14,13 +19,33 @@ use crate::server::{Cluster, Options};
 struct ClusterTest {
     name: &'static str,
     options: fn() -> Options,
-    run: fn(&mut Cluster) -> Result<()>,
+    run: fn(&mut Cluster, &Context) -> Result<()>,
 }
 
-const TESTS: &[&[ClusterTest]] = &[crash::TESTS];
+/// How hard to try.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Context {
+    /// Seconds that crowds of sessions insert
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Crashes per crash test
+    #[arg(long, default_value_t = 5)]
+    rounds: i32,
+    /// Seed of the random choices, to repeat a run
+    #[arg(long, default_value_t = rand::random::<u32>().into())]
+    seed: u64,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self { seconds: 10, rounds: 5, seed: rand::random::<u32>().into() }
+    }
+}
+
+const TESTS: &[&[ClusterTest]] = &[crash::TESTS, dump::TESTS, crowd::TESTS, worker::TESTS];
 
 /// Runs the cluster tests whose name matches.
-pub fn cluster_tests(session: &Session, filters: &[String]) -> Result<Tally> {
+pub fn cluster_tests(session: &Session, context: &Context, filters: &[String]) -> Result<Tally> {
     let mut tally = Tally::default();
     for test in TESTS.iter().copied().flatten() {
         let name = format!("cluster/{}", test.name);
@@ -30,7 +55,7 @@ pub fn cluster_tests(session: &Session, filters: &[String]) -> Result<Tally> {
         let mut cluster = Cluster::start(&session.tree, (test.options)())?;
         let before = tally.failed;
         tally.test(&name, || {
-            (test.run)(&mut cluster)?;
+            (test.run)(&mut cluster, context)?;
             no_crash(&cluster.log())
         });
         if tally.failed > before {

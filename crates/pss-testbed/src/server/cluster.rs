@@ -112,7 +112,7 @@ impl Cluster {
     /// Starts a stopped cluster and waits until it accepts connections.
     pub fn start_again(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let mut child = self
+        let child = self
             .tree
             .account
             .command(self.tree.program("postgres"))
@@ -123,19 +123,25 @@ impl Cluster {
             .spawn()
             .context("cannot start postgres")?;
         interrupt::register(child.id(), self.tree.directory());
+        self.server = Some(child);
+        self.wait_until_ready()
+    }
+
+    /// Waits until a server that starts or recovers accepts connections.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while self.connect("postgres").is_err() {
-            if let Some(status) = child.try_wait()? {
-                interrupt::forget(child.id());
-                bail!("the server did not start ({status}):\n{}", self.log_tail());
+            let server = self.server.as_mut().context("the server does not run")?;
+            if let Some(status) = server.try_wait()? {
+                interrupt::forget(server.id());
+                self.server = None;
+                bail!("the server ended ({status}):\n{}", self.log_tail());
             }
             if Instant::now() > deadline {
-                self.server = Some(child);
                 bail!("the server does not accept connections:\n{}", self.log_tail());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.server = Some(child);
         Ok(())
     }
 
@@ -179,6 +185,17 @@ impl Cluster {
         while Instant::now() < deadline && processes_in(&data) {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// SIGKILL to the postmaster, while others use the cluster; `restart` is for afterwards.
+    pub fn kill_postmaster(&self) -> Result<()> {
+        let server = self.server.as_ref().context("the server does not run")?;
+        self.kill_process(server.id().cast_signed())
+    }
+
+    /// SIGKILL to a process of the server, by its pid.
+    pub fn kill_process(&self, pid: i32) -> Result<()> {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("kill process {pid}"))
     }
 
     /// Makes a standby a primary and waits until it accepts writes.

@@ -1,0 +1,92 @@
+//! Dump and restore: no row lost, none re-routed, wherever its schema sorts (I6).
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::check::{consistent, create_sharded, digest, none, wait_until};
+use super::{ClusterTest, Context};
+use crate::account::run;
+use crate::server::{Cluster, Options};
+
+pub(super) const TESTS: &[ClusterTest] = &[
+    ClusterTest { name: "dump_plain", options: Options::default, run: dump_plain },
+    ClusterTest { name: "dump_parallel", options: Options::default, run: dump_parallel },
+];
+
+/// Schemas that sort before, beside and after `pss`, and one that must be quoted.
+const TABLES: [&str; 4] = ["aaa.t", "public.t", "zzz.t", "\"We\"\"ird\".t"];
+
+fn dump_plain(cluster: &mut Cluster, _: &Context) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("dump.sql");
+    let before = fill(cluster)?;
+    run(cluster.client_program("pg_dump").arg("-f").arg(&file).arg("postgres"))?;
+    cluster.create_database("restored")?;
+    let mut psql = cluster.client_program("psql");
+    run(psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "restored", "-f"]).arg(&file))?;
+    restored(cluster, &before)
+}
+
+fn dump_parallel(cluster: &mut Cluster, _: &Context) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let dump = directory.path().join("dump");
+    let before = fill(cluster)?;
+    let arguments = |command: &mut Command| {
+        command.args(["-Fd", "-j4"]);
+    };
+    let mut pg_dump = cluster.client_program("pg_dump");
+    arguments(&mut pg_dump);
+    run(pg_dump.arg("-f").arg(&dump).arg("postgres"))?;
+    cluster.create_database("restored")?;
+    let mut pg_restore = cluster.client_program("pg_restore");
+    arguments(&mut pg_restore);
+    run(pg_restore.args(["--exit-on-error", "-d", "restored"]).arg(&dump))?;
+    restored(cluster, &before)
+}
+
+/// Fills the tables and returns a digest of each.
+fn fill(cluster: &Cluster) -> Result<Vec<String>> {
+    let mut client = cluster.connect("postgres")?;
+    client.batch_execute("CREATE EXTENSION pss")?;
+    let mut digests = Vec::new();
+    for table in TABLES {
+        let schema = table.trim_end_matches(".t");
+        client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
+        create_sharded(&mut client, table)?;
+        client.batch_execute(&format!(
+            "INSERT INTO {table} SELECT g % 700, 1, g FROM generate_series(1, 2000) g"
+        ))?;
+        digests.push(digest(&mut client, table)?);
+    }
+    Ok(digests)
+}
+
+fn restored(cluster: &Cluster, before: &[String]) -> Result<()> {
+    let mut client = cluster.connect("restored")?;
+    for (table, before) in TABLES.iter().zip(before) {
+        ensure!(digest(&mut client, table)? == *before, "the rows of {table} differ");
+        // At once, whether or not the map is rebuilt yet: known keys join their rows.
+        client.batch_execute(&format!(
+            "INSERT INTO {table} SELECT g, 2, g FROM generate_series(0, 899) g"
+        ))?;
+        none(
+            &mut client,
+            "a key got a second home before the map was rebuilt",
+            &format!(
+                "SELECT k::text FROM {table} GROUP BY k HAVING count(DISTINCT pss_partition) > 1 LIMIT 5"
+            ),
+        )?;
+    }
+    for table in TABLES {
+        client.execute("SELECT pss_rebuild_map($1::text::regclass)", &[&table])?;
+        wait_until(
+            &mut client,
+            Duration::from_secs(30),
+            &format!("SELECT complete FROM pss.map_state WHERE relation = '{table}'::regclass"),
+        )?;
+        consistent(&mut client, table)?;
+    }
+    Ok(())
+}
