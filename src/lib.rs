@@ -20,9 +20,11 @@ mod compat;
 mod error;
 mod guc;
 mod key;
+mod leaves;
 mod map;
 mod meta;
 mod raw;
+mod router;
 mod shmem;
 mod xact;
 
