@@ -49,6 +49,12 @@ AS 'MODULE_PATHNAME', 'pss_explain_route_text_wrapper';
 COMMENT ON FUNCTION pss_explain_route(regclass, text)
 IS 'why a data key, given as text, is where it is, or where it would go';
 
+CREATE FUNCTION pss_key_hash(relation regclass, data_key anyelement)
+RETURNS bigint LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pss_key_hash_wrapper';
+COMMENT ON FUNCTION pss_key_hash(regclass, anyelement)
+IS 'the 48 bits by which the row map knows a data key';
+
 CREATE FUNCTION pss_version()
 RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pss_version_wrapper';

@@ -89,10 +89,7 @@ pub fn not_sharded(name: &str) -> PssError {
 
 /// The library was not loaded when the server started (55000).
 pub fn not_preloaded() -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "pss is not loaded",
-    )
-    .detail("Placing keys needs shared memory, which is reserved when the server starts.")
-    .hint("Add pss to shared_preload_libraries and restart the server.")
+    PssError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "pss is not loaded")
+        .detail("Placing keys needs shared memory, which is reserved when the server starts.")
+        .hint("Add pss to shared_preload_libraries and restart the server.")
 }

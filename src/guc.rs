@@ -192,5 +192,14 @@ fn define_float(
     (min, max): (f64, f64),
     context: GucContext,
 ) {
-    GucRegistry::define_float_guc(name, short, long, setting, min, max, context, GucFlags::default());
+    GucRegistry::define_float_guc(
+        name,
+        short,
+        long,
+        setting,
+        min,
+        max,
+        context,
+        GucFlags::default(),
+    );
 }

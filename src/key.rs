@@ -67,17 +67,17 @@ impl KeyType {
         // SAFETY: catalog look-up, then the type's own input function on a C string.
         unsafe {
             pg_sys::getTypeInputInfo(self.type_oid, &mut function, &mut io_param);
-            Ok(pg_sys::OidInputFunctionCall(
-                function,
-                text.as_ptr().cast_mut(),
-                io_param,
-                typmod,
-            ))
+            Ok(pg_sys::OidInputFunctionCall(function, text.as_ptr().cast_mut(), io_param, typmod))
         }
     }
 
     /// Coerces a value of `source` type to this type, or says that it is of the wrong type (42804).
-    pub fn coerce(&self, value: pg_sys::Datum, source: pg_sys::Oid, column: &str) -> Result<pg_sys::Datum> {
+    pub fn coerce(
+        &self,
+        value: pg_sys::Datum,
+        source: pg_sys::Oid,
+        column: &str,
+    ) -> Result<pg_sys::Datum> {
         // SAFETY: catalog look-ups; the cast function is called with a value of its argument type.
         unsafe {
             let (source_base, own_base) =

@@ -1,8 +1,9 @@
 //! Looking a key up in the partitions themselves: what the router does while
 //! the row map is incomplete (after a restore, a load into a leaf, an attach).
 //!
-//! Scans are dirty: a row that another session is inserting counts, so that two
-//! sessions cannot send one key to two partitions.
+//! The router scans dirty: a row that another session is inserting counts, so
+//! that two sessions cannot send one key to two partitions. Look-ups scan with
+//! their statement's snapshot.
 
 use std::ffi::CString;
 
@@ -12,24 +13,39 @@ use crate::compat;
 use crate::meta::Meta;
 
 /// The partition that holds a row of the key, committed or not.
-pub fn find(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
-    let column = CString::new(meta.table.distribution_column.as_str()).ok()?;
-    meta.table.partitions.iter().find(|p| holds(meta, p.leaf, &column, key)).map(|p| p.number)
+pub fn find_dirty(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
+    let mut dirty = pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+        ..Default::default()
+    };
+    // SAFETY: the snapshot lives until the scans have ended.
+    unsafe { find(meta, key, &raw mut dirty) }
 }
 
-fn holds(meta: &Meta, leaf: pg_sys::Oid, column: &CString, key: pg_sys::Datum) -> bool {
-    // SAFETY: the leaf is a partition of the table; it is locked, scanned and
-    // closed here. The dirty snapshot lives until the scan has ended.
+/// The partition that holds a row of the key which `snapshot` sees.
+///
+/// # Safety
+/// `snapshot` is a live snapshot.
+pub unsafe fn find(meta: &Meta, key: pg_sys::Datum, snapshot: pg_sys::Snapshot) -> Option<u16> {
+    let column = CString::new(meta.table.distribution_column.as_str()).ok()?;
+    let holds = |leaf| holds(meta, leaf, &column, key, snapshot);
+    meta.table.partitions.iter().find(|p| holds(p.leaf)).map(|p| p.number)
+}
+
+fn holds(
+    meta: &Meta,
+    leaf: pg_sys::Oid,
+    column: &CString,
+    key: pg_sys::Datum,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: the leaf is a partition of the table; it is locked, scanned and closed here.
     unsafe {
         let heap = pg_sys::table_open(leaf, pg_sys::AccessShareLock as i32);
         let attribute = pg_sys::get_attnum(leaf, column.as_ptr());
-        let mut dirty = pg_sys::SnapshotData {
-            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-            ..Default::default()
-        };
         let found = match key_index(heap, attribute) {
-            Some(index) => scan_index(meta, heap, index, key, &raw mut dirty),
-            None => scan_heap(meta, heap, attribute, key, &raw mut dirty),
+            Some(index) => scan_index(meta, heap, index, key, snapshot),
+            None => scan_heap(meta, heap, attribute, key, snapshot),
         };
         pg_sys::table_close(heap, pg_sys::NoLock as i32);
         found
@@ -73,8 +89,7 @@ unsafe fn scan_index(
         let family = *(*index).rd_opfamily;
         let class_type = *(*index).rd_opcintype;
         let strategy = pg_sys::BTEqualStrategyNumber as u16;
-        let operator =
-            pg_sys::get_opfamily_member(family, class_type, class_type, strategy as i16);
+        let operator = pg_sys::get_opfamily_member(family, class_type, class_type, strategy as i16);
         let mut scan_key = pg_sys::ScanKeyData::default();
         pg_sys::ScanKeyEntryInitialize(
             &mut scan_key,

@@ -17,6 +17,7 @@ compile_error!("pss must be compiled with -Cpanic=unwind");
 
 mod catalog;
 mod compat;
+mod doors;
 mod error;
 mod guc;
 mod key;
@@ -35,14 +36,15 @@ use pgrx::prelude::*;
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     // SAFETY: plain globals of the postmaster or backend.
-    let (upgrading, preloading) = unsafe {
-        (pg_sys::IsBinaryUpgrade, pg_sys::process_shared_preload_libraries_in_progress)
-    };
+    let (upgrading, preloading) =
+        unsafe { (pg_sys::IsBinaryUpgrade, pg_sys::process_shared_preload_libraries_in_progress) };
     if upgrading {
         return;
     }
     guc::init();
     guc::reserve_prefix();
+    xact::init();
+    doors::init();
     if preloading {
         shmem::init();
     }

@@ -70,7 +70,8 @@ impl Map {
         self.scan(hash48, dirty_ptr, |slot, entry| {
             // SAFETY: a dirty scan reports in-progress transactions in the snapshot itself.
             let (xmin, xmax) = unsafe { ((*dirty_ptr).xmin, (*dirty_ptr).xmax) };
-            let settled = xmin == pg_sys::InvalidTransactionId && xmax == pg_sys::InvalidTransactionId;
+            let settled =
+                xmin == pg_sys::InvalidTransactionId && xmax == pg_sys::InvalidTransactionId;
             Some(Hit { settled, own: settled && written_by_us(slot), ..entry })
         })
     }
@@ -106,7 +107,11 @@ impl Map {
         let first = range_start(hash48);
         let bounds = [
             (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::Oid::from(pg_sys::F_INT8GE), first),
-            (pg_sys::BTLessEqualStrategyNumber, pg_sys::Oid::from(pg_sys::F_INT8LE), first | 0xFFFF),
+            (
+                pg_sys::BTLessEqualStrategyNumber,
+                pg_sys::Oid::from(pg_sys::F_INT8LE),
+                first | 0xFFFF,
+            ),
         ];
         // SAFETY: keys, slot and scan live to the end of the block; the map's
         // columns are two int8, never null.
@@ -120,7 +125,11 @@ impl Map {
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
             let mut found = None;
             while found.is_none()
-                && pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot)
+                && pg_sys::index_getnext_slot(
+                    scan,
+                    pg_sys::ScanDirection::ForwardScanDirection,
+                    slot,
+                )
             {
                 pg_sys::slot_getsomeattrs_int(slot, 2);
                 let values = (*slot).tts_values;
@@ -145,8 +154,11 @@ impl Map {
         let mut nulls = [false; 2];
         // SAFETY: a tuple of the map's own shape; the index has one plain column.
         unsafe {
-            let tuple =
-                pg_sys::heap_form_tuple((*self.heap).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let tuple = pg_sys::heap_form_tuple(
+                (*self.heap).rd_att,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
             pg_sys::simple_heap_insert(self.heap, tuple);
             let info = pg_sys::BuildIndexInfo(self.index);
             pg_sys::index_insert(
@@ -186,13 +198,19 @@ fn written_by_us(slot: *mut pg_sys::TupleTableSlot) -> bool {
 pub fn create(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
     as_extension_owner(|| {
         let name = format!("pss.map_{}", relation.to_u32());
-        Spi::run(&format!("CREATE TABLE {name} (e pg_catalog.int8 NOT NULL, virtual_key pg_catalog.int8 NOT NULL) WITH (autovacuum_analyze_scale_factor = 0.5)"))?;
+        Spi::run(&format!(
+            "CREATE TABLE {name} (e pg_catalog.int8 NOT NULL, virtual_key pg_catalog.int8 NOT NULL) WITH (autovacuum_analyze_scale_factor = 0.5)"
+        ))?;
         Spi::run(&format!("CREATE INDEX ON {name} (e)"))?;
         // A publication FOR ALL TABLES would otherwise refuse deletes.
         Spi::run(&format!("ALTER TABLE {name} REPLICA IDENTITY FULL"))?;
-        Spi::run(&format!("COMMENT ON TABLE {name} IS 'row map of a sharded table: key hash and partition, virtual key'"))?;
-        let map = Spi::get_one::<pg_sys::Oid>(&format!("SELECT '{name}'::pg_catalog.regclass::pg_catalog.oid"))?
-            .unwrap_or(pg_sys::InvalidOid);
+        Spi::run(&format!(
+            "COMMENT ON TABLE {name} IS 'row map of a sharded table: key hash and partition, virtual key'"
+        ))?;
+        let map = Spi::get_one::<pg_sys::Oid>(&format!(
+            "SELECT '{name}'::pg_catalog.regclass::pg_catalog.oid"
+        ))?
+        .unwrap_or(pg_sys::InvalidOid);
         belong_to_extension(map);
         Spi::run_with_args(
             "INSERT INTO pss.map_state (relation, map) VALUES ($1, $2)
@@ -218,7 +236,8 @@ pub fn drop_map(relation: pg_sys::Oid) -> Result<()> {
             pg_sys::performDeletion(
                 &address,
                 pg_sys::DropBehavior::DROP_RESTRICT,
-                (pg_sys::PERFORM_DELETION_INTERNAL | pg_sys::PERFORM_DELETION_SKIP_EXTENSIONS) as i32,
+                (pg_sys::PERFORM_DELETION_INTERNAL | pg_sys::PERFORM_DELETION_SKIP_EXTENSIONS)
+                    as i32,
             );
         }
         forget_cached(relation);
@@ -281,11 +300,7 @@ pub fn forget_cached(relation: pg_sys::Oid) {
 }
 
 fn table_address(table: pg_sys::Oid) -> pg_sys::ObjectAddress {
-    pg_sys::ObjectAddress {
-        classId: pg_sys::RelationRelationId,
-        objectId: table,
-        objectSubId: 0,
-    }
+    pg_sys::ObjectAddress { classId: pg_sys::RelationRelationId, objectId: table, objectSubId: 0 }
 }
 
 fn belong_to_extension(table: pg_sys::Oid) {

@@ -115,7 +115,13 @@ impl Meta {
         // SAFETY: catalog look-ups by relation and column name.
         let (key_attribute, partition_attribute) = unsafe {
             let key = pg_sys::get_attnum(relation, column.as_ptr());
-            pg_sys::get_atttypetypmodcoll(relation, key, &mut type_oid, &mut typmod, &mut collation);
+            pg_sys::get_atttypetypmodcoll(
+                relation,
+                key,
+                &mut type_oid,
+                &mut typmod,
+                &mut collation,
+            );
             (key, pg_sys::get_attnum(relation, PARTITION_COLUMN.as_ptr()))
         };
         let weights = table.capacity_shares();

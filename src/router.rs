@@ -215,7 +215,8 @@ impl Router {
         self.lock_leaf(partition);
         let settled = hit.filter(|h| h.settled && h.partition == partition);
         let marked = claims::mover(&claim) != 0;
-        let visible = settled.is_none_or(|h| h.own) || self.visible_to_snapshot(&map, hash, partition)?;
+        let visible =
+            settled.is_none_or(|h| h.own) || self.visible_to_snapshot(&map, hash, partition)?;
         let known = hit.is_some() || partition != drawn;
         if must_record(settled.is_some() && visible, marked) {
             map.insert(hash48(hash), partition, virtual_key.to_i64());
@@ -238,7 +239,7 @@ impl Router {
             return hit;
         }
         // Rows without an entry: not settled, so that this session records one.
-        leaves::find(&self.meta, key).map(|partition| Hit {
+        leaves::find_dirty(&self.meta, key).map(|partition| Hit {
             partition,
             virtual_key: 0,
             settled: false,
@@ -271,12 +272,14 @@ impl Router {
         let slots = epoch.slots.len() as u32;
         let bytes = size.unwrap_or(self.meta.row_bytes as u64);
         let random = &mut self.random;
-        let draw = |_| {
-            VirtualKey::draw(hash, bytes, epoch.salt, random.next_u64(), epoch.number, slots)
-        };
+        let draw =
+            |_| VirtualKey::draw(hash, bytes, epoch.salt, random.next_u64(), epoch.number, slots);
         if let Some(number) = forced {
             let drawn = { draw }(0);
-            let slot = self.meta.position(number).and_then(|p| epoch.slots.slot_of(p as u16, drawn.slot()));
+            let slot = self
+                .meta
+                .position(number)
+                .and_then(|p| epoch.slots.slot_of(p as u16, drawn.slot()));
             return (number, slot.map_or(drawn, |s| drawn.with_slot(s)));
         }
         let unit = if self.meta.table.quota_bytes { bytes.max(1) as f64 } else { 1.0 };
@@ -285,7 +288,8 @@ impl Router {
                 *sent = partition.sent.load(Ordering::Relaxed) as f64;
             }
         }
-        let bound = DEFAULT_BOUND * if self.meta.table.quota_bytes { self.meta.row_bytes } else { 1.0 };
+        let bound =
+            DEFAULT_BOUND * if self.meta.table.quota_bytes { self.meta.row_bytes } else { 1.0 };
         let request =
             Request { slots: &epoch.slots, shares: &epoch.weights, sent: &self.sent, unit, bound };
         let Choice { virtual_key, partition, redraws, .. } = dispatch::choose(request, draw);

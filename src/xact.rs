@@ -121,9 +121,8 @@ fn finish(aborted: bool) {
 
 /// Subtracts, but never below zero: an epoch may have begun meanwhile.
 fn take_back(counter: &AtomicU64, n: u64) {
-    let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-        Some(now.saturating_sub(n))
-    });
+    let _ = counter
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(n)));
 }
 
 unsafe extern "C-unwind" fn at_subtransaction(

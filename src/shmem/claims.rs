@@ -72,10 +72,8 @@ pub(super) fn attach() {
         num_partitions: STRIPES as _,
         ..Default::default()
     };
-    let flags = pg_sys::HASH_ELEM
-        | pg_sys::HASH_BLOBS
-        | pg_sys::HASH_PARTITION
-        | pg_sys::HASH_FIXED_SIZE;
+    let flags =
+        pg_sys::HASH_ELEM | pg_sys::HASH_BLOBS | pg_sys::HASH_PARTITION | pg_sys::HASH_FIXED_SIZE;
     // SAFETY: shared memory of this size was requested; key and entry are plain data.
     let table = unsafe {
         pg_sys::ShmemInitHash(
@@ -116,17 +114,20 @@ fn with_entry<R>(key: &ClaimKey, f: impl FnOnce(&mut Option<Entry>) -> R) -> R {
     #[allow(ffi_unwind_calls, reason = "these functions raise no errors")]
     unsafe {
         raw::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-        let slot = raw::hash_search_with_hash_value(
-            table, key_ptr, hash, HASH_FIND, std::ptr::null_mut(),
-        )
-        .cast::<Slot>();
+        let slot =
+            raw::hash_search_with_hash_value(table, key_ptr, hash, HASH_FIND, std::ptr::null_mut())
+                .cast::<Slot>();
         let before = slot.as_ref().map(|s| s.entry);
         let mut entry = before;
         let result = f(&mut entry);
         match (before, entry) {
             (None, Some(new)) => {
                 let slot = raw::hash_search_with_hash_value(
-                    table, key_ptr, hash, HASH_ENTER_NULL, std::ptr::null_mut(),
+                    table,
+                    key_ptr,
+                    hash,
+                    HASH_ENTER_NULL,
+                    std::ptr::null_mut(),
                 )
                 .cast::<Slot>();
                 if let Some(slot) = slot.as_mut() {
@@ -136,7 +137,11 @@ fn with_entry<R>(key: &ClaimKey, f: impl FnOnce(&mut Option<Entry>) -> R) -> R {
             (Some(_), Some(new)) => (*slot).entry = new,
             (Some(_), None) => {
                 raw::hash_search_with_hash_value(
-                    table, key_ptr, hash, HASH_REMOVE, std::ptr::null_mut(),
+                    table,
+                    key_ptr,
+                    hash,
+                    HASH_REMOVE,
+                    std::ptr::null_mut(),
                 );
             }
             (None, None) => {}

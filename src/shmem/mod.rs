@@ -66,11 +66,7 @@ impl Layout {
     }
 
     fn of(header: &Header) -> Self {
-        Self::new(
-            header.tables as usize,
-            header.partitions as usize,
-            header.cache_words as usize,
-        )
+        Self::new(header.tables as usize, header.partitions as usize, header.cache_words as usize)
     }
 }
 

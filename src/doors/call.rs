@@ -1,0 +1,235 @@
+//! The call door: SQL functions that ask the router before a row is written,
+//! or where a key is. They check their arguments and the caller's rights, call,
+//! and report.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::{AnyElement, JsonB};
+
+use super::schema_info::SchemaInfo;
+use crate::error::{OrRaise, PssError, Result, not_sharded};
+use crate::leaves;
+use crate::map::Map;
+use crate::meta::{self, Meta};
+use crate::router::{Door, Router, hash48};
+
+#[pg_extern(sql = false)]
+fn pss_get_partition(
+    relation: Option<pg_sys::Oid>,
+    data_key: Option<AnyElement>,
+    data_size: Option<i64>,
+) -> i32 {
+    let key = data_key.map(Key::Typed);
+    get_partition(relation, key, data_size).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_get_partition_text(
+    relation: Option<pg_sys::Oid>,
+    data_key: Option<&str>,
+    data_size: Option<i64>,
+) -> i32 {
+    get_partition(relation, data_key.map(Key::Text), data_size).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_get_partition_schema_info(
+    data_key: Option<&str>,
+    data_size: Option<i64>,
+    schema_info: Option<JsonB>,
+) -> i32 {
+    let run = || {
+        let info = SchemaInfo::parse(schema_info.ok_or_else(|| missing("schema_info"))?)?;
+        let relation = info.relation()?;
+        let size = match data_size {
+            Some(size) => Some(size),
+            None => info.row_bytes()?.map(|bytes| bytes as i64),
+        };
+        get_partition(Some(relation), data_key.map(Key::Text), size)
+    };
+    run().or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_get_partitions(
+    relation: Option<pg_sys::Oid>,
+    data_keys: Option<pgrx::Array<&str>>,
+    data_sizes: Option<pgrx::Array<i64>>,
+) -> Vec<i32> {
+    let run = || {
+        let mut router = router_for_insert(relation)?;
+        let keys = data_keys.ok_or_else(|| missing("data_keys"))?;
+        let sizes: Vec<Option<i64>> = data_sizes.map(|s| s.iter().collect()).unwrap_or_default();
+        if !sizes.is_empty() && sizes.len() != keys.len() {
+            return Err(PssError::new(
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("{} data keys, but {} data sizes", keys.len(), sizes.len()),
+            )
+            .hint("Give one size for each key, in the same order, or none at all."));
+        }
+        let mut partitions = Vec::with_capacity(keys.len());
+        for (i, key) in keys.iter().enumerate() {
+            let size = checked_size(sizes.get(i).copied().flatten())?;
+            let key = key.map(|text| Key::Text(text).datum(router.meta())).transpose()?;
+            partitions.push(i32::from(router.route(key, size, Door::Call)?));
+        }
+        Ok(partitions)
+    };
+    run().or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_locate(relation: Option<pg_sys::Oid>, data_key: Option<AnyElement>) -> Option<i32> {
+    locate(relation, data_key.map(Key::Typed)).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_locate_text(relation: Option<pg_sys::Oid>, data_key: Option<&str>) -> Option<i32> {
+    locate(relation, data_key.map(Key::Text)).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_key_hash(relation: Option<pg_sys::Oid>, data_key: Option<AnyElement>) -> Option<i64> {
+    let run = || {
+        let meta = meta_for_select(relation)?;
+        let Some(key) = data_key else { return Ok(None) };
+        let key = Key::Typed(key).datum(&meta)?;
+        Ok(Some(hash48(meta.key.hash(key)) as i64))
+    };
+    run().or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn pss_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// A data key as the caller gave it.
+pub(super) enum Key<'a> {
+    Typed(AnyElement),
+    /// In its text form: read by the distribution column's own input function.
+    Text(&'a str),
+}
+
+impl Key<'_> {
+    /// The key as a value of the distribution column's type.
+    pub(super) fn datum(self, meta: &Meta) -> Result<pg_sys::Datum> {
+        match self {
+            Key::Typed(value) => {
+                meta.key.coerce(value.datum(), value.oid(), &meta.table.distribution_column)
+            }
+            Key::Text(text) => meta.key.parse(text, meta.key_typmod),
+        }
+    }
+}
+
+fn get_partition(
+    relation: Option<pg_sys::Oid>,
+    key: Option<Key<'_>>,
+    size: Option<i64>,
+) -> Result<i32> {
+    let mut router = router_for_insert(relation)?;
+    let size = checked_size(size)?;
+    let key = key.map(|key| key.datum(router.meta())).transpose()?;
+    router.route(key, size, Door::Call).map(i32::from)
+}
+
+fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<i32>> {
+    let meta = meta_for_select(relation)?;
+    let Some(key) = key else { return Ok(None) };
+    let key = key.datum(&meta)?;
+    Ok(find_home(&meta, key).map(|(partition, _)| i32::from(partition)))
+}
+
+/// Home and virtual key of a data key, as the running statement's snapshot sees them.
+pub(super) fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
+    // SAFETY: inside a statement there is an active snapshot.
+    let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+    let hash = hash48(meta.key.hash(key));
+    let mapped = meta
+        .table
+        .map
+        .and_then(|map| Map::open(map, false).probe_visible(hash, snapshot, |_| true));
+    match mapped {
+        Some(hit) => Some((hit.partition, hit.virtual_key)),
+        None if meta.table.map_complete => None,
+        // SAFETY: the snapshot is the statement's own.
+        None => unsafe { leaves::find(meta, key, snapshot) }.map(|partition| (partition, 0)),
+    }
+}
+
+fn router_for_insert(relation: Option<pg_sys::Oid>) -> Result<Router> {
+    let relation = existing(relation)?;
+    let router = Router::open(relation)?;
+    require_privilege(relation, pg_sys::ACL_INSERT as pg_sys::AclMode)?;
+    Ok(router)
+}
+
+pub(super) fn meta_for_select(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
+    let relation = existing(relation)?;
+    let meta = meta::table(relation)?
+        .ok_or_else(|| not_sharded(&crate::catalog::relation_name(relation)))?;
+    require_privilege(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)?;
+    Ok(meta)
+}
+
+fn existing(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
+    let relation = relation.ok_or_else(|| missing("relation"))?;
+    // SAFETY: a catalog look-up; a regclass may be any number.
+    let kind = unsafe { pg_sys::get_rel_relkind(relation) };
+    if kind == 0 {
+        return Err(PssError::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation with OID {} does not exist", relation.to_u32()),
+        )
+        .hint("SELECT relation FROM pss.tables lists the sharded tables."));
+    }
+    Ok(relation)
+}
+
+/// The right on the table, or on any of its columns (42501 otherwise).
+fn require_privilege(relation: pg_sys::Oid, mode: pg_sys::AclMode) -> Result<()> {
+    // SAFETY: privilege look-ups for the current user on an existing relation.
+    let allowed = unsafe {
+        let user = pg_sys::GetUserId();
+        pg_sys::pg_class_aclcheck(relation, user, mode) == pg_sys::AclResult::ACLCHECK_OK
+            || pg_sys::pg_attribute_aclcheck_all(
+                relation,
+                user,
+                mode,
+                pg_sys::AclMaskHow::ACLMASK_ANY,
+            ) == pg_sys::AclResult::ACLCHECK_OK
+    };
+    if allowed {
+        return Ok(());
+    }
+    let right = if mode == pg_sys::ACL_INSERT as pg_sys::AclMode { "INSERT" } else { "SELECT" };
+    let name = crate::catalog::relation_name(relation);
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for table {name}"),
+    )
+    .detail(format!("This function needs the {right} privilege on the table."))
+    .hint(format!("GRANT {right} ON {name} TO the role.")))
+}
+
+fn checked_size(size: Option<i64>) -> Result<Option<u64>> {
+    size.map(|size| {
+        u64::try_from(size).map_err(|_| {
+            PssError::new(
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("data size {size} is negative"),
+            )
+            .hint("Give the size in bytes, or NULL to have it estimated.")
+        })
+    })
+    .transpose()
+}
+
+fn missing(argument: &str) -> PssError {
+    PssError::new(
+        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        format!("argument \"{argument}\" must not be NULL"),
+    )
+    .hint("SELECT pss_get_partition('table_name', key) asks for the partition of one key.")
+}

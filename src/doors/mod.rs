@@ -1,0 +1,187 @@
+//! The four doors through which rows come to the router: call, planner, COPY
+//! and the inbox trigger. This file installs their hooks.
+//!
+//! A hook's outer frame is unguarded, so that an error which merely passes
+//! keeps its CONTEXT (FIELD: pgrx would throw it anew); our own work is done in
+//! guarded helpers before and after.
+
+pub mod call;
+pub mod copy;
+pub mod explain;
+pub mod planner;
+pub mod route_node;
+mod schema_info;
+pub mod trigger;
+
+use std::ffi::{c_char, c_int};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::raw;
+
+static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
+static mut PREVIOUS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
+static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
+
+/// Installs the hooks and registers the plan node.
+pub fn init() {
+    route_node::register();
+    // SAFETY: _PG_init runs single-threaded; every hook chains to the previous one.
+    unsafe {
+        PREVIOUS_PLANNER = pg_sys::planner_hook;
+        pg_sys::planner_hook = Some(plan);
+        PREVIOUS_UTILITY = pg_sys::ProcessUtility_hook;
+        pg_sys::ProcessUtility_hook = Some(run_utility);
+        PREVIOUS_RUN = pg_sys::ExecutorRun_hook;
+        pg_sys::ExecutorRun_hook = Some(run_executor);
+    }
+}
+
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+unsafe extern "C-unwind" fn plan(
+    parse: *mut pg_sys::Query,
+    query: *const c_char,
+    options: c_int,
+    params: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: arguments are passed on as they came; helpers are guarded.
+    unsafe {
+        before_plan(parse);
+        let statement = match PREVIOUS_PLANNER {
+            Some(previous) => previous(parse, query, options, params),
+            None => raw::standard_planner(parse, query, options, params),
+        };
+        after_plan(statement);
+        statement
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn before_plan(parse: *mut pg_sys::Query) {
+    // SAFETY: the parse tree that the planner is about to get.
+    unsafe { planner::check(parse) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn after_plan(statement: *mut pg_sys::PlannedStmt) {
+    // SAFETY: the finished plan, ours to amend before anybody copies it.
+    unsafe { planner::insert_route_nodes(statement) }
+}
+
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+unsafe extern "C-unwind" fn run_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: arguments are passed on; `before_utility` may give another statement.
+    unsafe {
+        let mut mark = 0;
+        let statement = before_utility(statement, &mut mark);
+        match PREVIOUS_UTILITY {
+            Some(previous) => previous(
+                statement,
+                query,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                dest,
+                completion,
+            ),
+            None => raw::standard_ProcessUtility(
+                statement,
+                query,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                dest,
+                completion,
+            ),
+        }
+        after_utility(statement, completion, mark);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn before_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    mark: *mut u64,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: the statement about to be run; `mark` is the caller's local.
+    unsafe {
+        *mark = crate::xact::inbox_mark();
+        copy::prepare(statement)
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn after_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    completion: *mut pg_sys::QueryCompletion,
+    mark: u64,
+) {
+    // SAFETY: the statement that was run, and its completion, if any.
+    unsafe { copy::complete(statement, completion, crate::xact::inbox_rows_since(mark)) }
+}
+
+#[cfg(not(feature = "pg18"))]
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+unsafe extern "C-unwind" fn run_executor(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+    execute_once: bool,
+) {
+    // SAFETY: arguments are passed on as they came.
+    unsafe {
+        let mark = before_run();
+        match PREVIOUS_RUN {
+            Some(previous) => previous(query, direction, count, execute_once),
+            None => raw::standard_ExecutorRun(query, direction, count, execute_once),
+        }
+        after_run(query, mark);
+    }
+}
+
+#[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+unsafe extern "C-unwind" fn run_executor(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+) {
+    // SAFETY: arguments are passed on as they came.
+    unsafe {
+        let mark = before_run();
+        match PREVIOUS_RUN {
+            Some(previous) => previous(query, direction, count),
+            None => raw::standard_ExecutorRun(query, direction, count),
+        }
+        after_run(query, mark);
+    }
+}
+
+fn before_run() -> u64 {
+    crate::xact::inbox_mark()
+}
+
+/// A row that the inbox carried on is a row inserted: the count that the
+/// client sees includes it.
+unsafe fn after_run(query: *mut pg_sys::QueryDesc, mark: u64) {
+    let carried = crate::xact::inbox_rows_since(mark);
+    // SAFETY: the executor state of a query that has just run.
+    unsafe {
+        let state = (*query).estate;
+        if carried > 0 && (*query).operation == pg_sys::CmdType::CMD_INSERT && !state.is_null() {
+            (*state).es_processed += carried;
+        }
+    }
+}

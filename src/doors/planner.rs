@@ -1,0 +1,214 @@
+//! The planner door: finds INSERTs into sharded tables (or into their leaves)
+//! in finished plans and puts the route node under them; before planning,
+//! refuses what no door can do right.
+
+use std::ffi::c_int;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::route_node::{self, Target};
+use crate::error::{OrRaise, PssError, Result};
+use crate::guc::{self, Routing};
+use crate::meta::{self, Meta};
+
+/// The members of a pointer list.
+pub(super) fn entries<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: callers pass live lists of pointers to T.
+    let cells = unsafe {
+        if list.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts((*list).elements, (*list).length as usize)
+        }
+    };
+    // SAFETY: as above: the cells hold pointers.
+    cells.iter().map(|cell| unsafe { cell.ptr_value.cast::<T>() })
+}
+
+unsafe fn is<T>(node: *mut T, tag: pg_sys::NodeTag) -> bool {
+    // SAFETY: every node begins with its tag.
+    unsafe { !node.is_null() && (*node.cast::<pg_sys::Node>()).type_ == tag }
+}
+
+/// Puts a route node under every INSERT into a sharded table.
+///
+/// # Safety
+/// `statement` is a finished plan that nobody has copied yet.
+pub unsafe fn insert_route_nodes(statement: *mut pg_sys::PlannedStmt) {
+    // SAFETY: walks the plan's own nodes.
+    unsafe {
+        if (*statement).commandType == pg_sys::CmdType::CMD_UTILITY {
+            return;
+        }
+        // Node numbers after the plan's own; instrumentation needs them distinct.
+        let mut next_id = 1_000_000;
+        let mut visit = |plan: *mut pg_sys::Plan| {
+            if is(plan, pg_sys::NodeTag::T_ModifyTable) {
+                route_modify_table(plan.cast(), (*statement).rtable, &mut next_id);
+            }
+        };
+        visit((*statement).planTree);
+        for plan in entries::<pg_sys::Plan>((*statement).subplans) {
+            visit(plan);
+        }
+    }
+}
+
+unsafe fn route_modify_table(
+    modify: *mut pg_sys::ModifyTable,
+    rtable: *mut pg_sys::List,
+    next_id: &mut c_int,
+) {
+    // SAFETY: as in `insert_route_nodes`.
+    unsafe {
+        if (*modify).operation != pg_sys::CmdType::CMD_INSERT {
+            return;
+        }
+        let index = (*(*(*modify).resultRelations).elements).int_value as usize;
+        let Some(rte) = entries::<pg_sys::RangeTblEntry>(rtable).nth(index - 1) else { return };
+        let Some(target) = target_of((*rte).relid).or_raise() else { return };
+        (*modify).plan.lefttree = route_node::wrap((*modify).plan.lefttree, target, *next_id);
+        *next_id += 1;
+    }
+}
+
+/// What an INSERT into `relation` needs: nothing, if it is neither a sharded
+/// table nor a leaf of one. Rows sent to the inbox by name are routed.
+fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
+    let parent = |meta: &Meta| Target {
+        relation: meta.table.relation,
+        key_attribute: meta.key_attribute,
+        partition_attribute: meta.partition_attribute,
+        named: -1,
+    };
+    if let Some(meta) = meta::table(relation)? {
+        return Ok(Some(parent(&meta)));
+    }
+    let Some((meta, named)) = meta::table_of_leaf(relation)? else { return Ok(None) };
+    if named < 0 {
+        return Ok(None);
+    }
+    // A leaf may have its columns in another order.
+    let column =
+        std::ffi::CString::new(meta.table.distribution_column.as_str()).unwrap_or_default();
+    // SAFETY: catalog look-ups by column name.
+    let (key_attribute, partition_attribute) = unsafe {
+        (
+            pg_sys::get_attnum(relation, column.as_ptr()),
+            pg_sys::get_attnum(relation, meta::PARTITION_COLUMN.as_ptr()),
+        )
+    };
+    Ok(Some(Target { named, key_attribute, partition_attribute, ..parent(&meta) }))
+}
+
+/// Refuses statements that would silently do the wrong thing, and completes
+/// ON CONFLICT (key) with the partition column that unique keys end in.
+///
+/// # Safety
+/// `parse` is the query about to be planned.
+pub unsafe fn check(parse: *mut pg_sys::Query) {
+    // SAFETY: reads the query tree; amends only its arbiter list.
+    unsafe {
+        if (*parse).resultRelation > 0 {
+            check_query(parse).or_raise();
+        }
+        for cte in entries::<pg_sys::CommonTableExpr>((*parse).cteList) {
+            if is((*cte).ctequery, pg_sys::NodeTag::T_Query) {
+                check((*cte).ctequery.cast());
+            }
+        }
+    }
+}
+
+unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<()> {
+    // SAFETY: as in `check`.
+    unsafe {
+        use pg_sys::CmdType::{CMD_INSERT, CMD_MERGE};
+        let command = (*parse).commandType;
+        if command != CMD_INSERT && command != CMD_MERGE {
+            return Ok(());
+        }
+        let index = (*parse).resultRelation as usize;
+        let Some(rte) = entries::<pg_sys::RangeTblEntry>((*parse).rtable).nth(index - 1) else {
+            return Ok(());
+        };
+        let Some(meta) = meta::table((*rte).relid)? else { return Ok(()) };
+        if command == CMD_MERGE {
+            return check_merge(parse, &meta);
+        }
+        let conflict = (*parse).onConflict;
+        if guc::ROUTING.get() == Routing::Trigger
+            && (!conflict.is_null() || !(*parse).returningList.is_null())
+        {
+            let what = if conflict.is_null() { "RETURNING" } else { "ON CONFLICT" };
+            return Err(refused(what, &meta)
+                .detail("With pss.routing = trigger the row reaches its partition behind the statement's back.")
+                .hint("SET pss.routing = planner."));
+        }
+        if !conflict.is_null() && !(*conflict).arbiterElems.is_null() {
+            add_partition_to_arbiter(conflict, (*parse).resultRelation, &meta);
+        }
+        Ok(())
+    }
+}
+
+unsafe fn check_merge(parse: *mut pg_sys::Query, meta: &Meta) -> Result<()> {
+    // SAFETY: as in `check`.
+    let inserts = unsafe {
+        entries::<pg_sys::MergeAction>((*parse).mergeActionList)
+            .any(|action| (*action).commandType == pg_sys::CmdType::CMD_INSERT)
+    };
+    if inserts {
+        return Err(refused("MERGE ... INSERT", meta)
+            .detail("MERGE makes its rows above the node that routes them.")
+            .hint("Use INSERT ... ON CONFLICT, or MERGE without an INSERT action."));
+    }
+    Ok(())
+}
+
+fn refused(what: &str, meta: &Meta) -> PssError {
+    PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!(
+            "{what} is not supported on sharded table \"{}\" here",
+            crate::catalog::relation_name(meta.table.relation)
+        ),
+    )
+}
+
+/// Unique keys of a sharded table end in pss_partition. A key lives in one
+/// partition, so a conflict on the rest is a conflict on the whole.
+unsafe fn add_partition_to_arbiter(
+    conflict: *mut pg_sys::OnConflictExpr,
+    relation: c_int,
+    meta: &Meta,
+) {
+    // SAFETY: the arbiter list of the query about to be planned.
+    unsafe {
+        let elements = || entries::<pg_sys::InferenceElem>((*conflict).arbiterElems);
+        let names = |attribute: i16| {
+            elements().any(|element| {
+                let node = (*element).expr;
+                is(node, pg_sys::NodeTag::T_Var)
+                    && (*node.cast::<pg_sys::Var>()).varattno == attribute
+            })
+        };
+        if !names(meta.key_attribute) || names(meta.partition_attribute) {
+            return;
+        }
+        let element =
+            pg_sys::palloc0(size_of::<pg_sys::InferenceElem>()).cast::<pg_sys::InferenceElem>();
+        (*element).xpr.type_ = pg_sys::NodeTag::T_InferenceElem;
+        (*element).expr = pg_sys::makeVar(
+            relation as _,
+            meta.partition_attribute,
+            pg_sys::INT4OID,
+            -1,
+            pg_sys::InvalidOid,
+            0,
+        )
+        .cast();
+        (*conflict).arbiterElems = pg_sys::lappend((*conflict).arbiterElems, element.cast());
+    }
+}
