@@ -178,7 +178,7 @@ impl Forecaster {
             finder: PeriodFinder::new(),
             season: None,
             proposed: None,
-            records: Records::new(horizons.len()),
+            records: Records::new(&horizons),
             chosen: vec![0; horizons.len()],
             issued: horizons.iter().map(|&h| vec![f32::NAN; h]).collect(),
             errors: vec![Errors::new(); horizons.len()],
@@ -279,7 +279,7 @@ impl Forecaster {
                 continue;
             }
             let issued = self.issued[at][step % h];
-            if !issued.is_nan() {
+            if !issued.is_nan() && step.is_multiple_of(error_stride(h)) {
                 self.errors[at].push(y - issued);
             }
             for (index, model) in MODELS.iter().enumerate() {
@@ -412,6 +412,12 @@ impl Forecaster {
             Some((lo * widen, hi * widen))
         })
     }
+}
+
+/// Steps between the errors that are kept at horizon `h`. Errors a few steps apart at a far
+/// horizon are nearly the same error; spread out, as many of them tell more.
+fn error_stride(h: usize) -> usize {
+    h.div_ceil(8)
 }
 
 /// 1, 2, 3, then doubling, and `max` as the last.

@@ -4,8 +4,10 @@
 //! and a model in use is left only for one that is clearly better. Errors come in here already
 //! matched with the values they were made for; this file knows neither steps nor values.
 
-/// Share of an error's weight that is left one scored step later.
-const DISCOUNT: f32 = 0.98;
+/// Errors are remembered over about so many steps, and at a far horizon over about so many
+/// horizons: errors less than a horizon apart overlap and tell the same story.
+const MEMORY_STEPS: f32 = 67.0;
+const MEMORY_HORIZONS: f32 = 8.0;
 /// Scored steps (discounted) before a ratio means anything.
 const LEAST_EVIDENCE: f32 = 6.0;
 /// A challenger's error must be below this share of the incumbent's; of last value's, if that is
@@ -27,19 +29,27 @@ struct Record {
 #[derive(Debug, Clone)]
 pub(super) struct Records<const MODELS: usize> {
     records: Vec<[Record; MODELS]>,
+    /// Share of an error's weight that is left one scored step later, by horizon.
+    discounts: Vec<f32>,
 }
 
 impl<const MODELS: usize> Records<MODELS> {
-    pub fn new(horizons: usize) -> Self {
-        Records { records: vec![[Record::default(); MODELS]; horizons] }
+    /// Empty records for `horizons`, in steps; they are addressed by index from here on.
+    pub fn new(horizons: &[usize]) -> Self {
+        let memory = |h: usize| (MEMORY_HORIZONS * h as f32).max(MEMORY_STEPS);
+        Records {
+            records: vec![[Record::default(); MODELS]; horizons.len()],
+            discounts: horizons.iter().map(|&h| 1.0 - 1.0 / memory(h)).collect(),
+        }
     }
 
     /// Adds a pair of absolute errors made at the same step.
     pub fn add(&mut self, horizon: usize, model: usize, error: f32, naive: f32) {
         let record = &mut self.records[horizon][model];
-        record.model = DISCOUNT * record.model + error;
-        record.naive = DISCOUNT * record.naive + naive;
-        record.steps = DISCOUNT * record.steps + 1.0;
+        let discount = self.discounts[horizon];
+        record.model = discount * record.model + error;
+        record.naive = discount * record.naive + naive;
+        record.steps = discount * record.steps + 1.0;
     }
 
     /// Forgets what is known of one model.
@@ -75,6 +85,7 @@ impl<const MODELS: usize> Records<MODELS> {
     /// Bytes owned.
     pub fn bytes(&self) -> usize {
         size_of::<[Record; MODELS]>() * self.records.capacity()
+            + size_of::<f32>() * self.discounts.capacity()
     }
 }
 
@@ -83,7 +94,7 @@ mod tests {
     use super::*;
 
     fn records(ratios: [f32; 3]) -> Records<3> {
-        let mut records = Records::new(1);
+        let mut records = Records::new(&[1]);
         for _ in 0..50 {
             for (model, ratio) in ratios.into_iter().enumerate() {
                 records.add(0, model, 2.0 * ratio, 2.0);
@@ -108,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_verdict_without_evidence() {
-        let mut few = Records::<3>::new(1);
+        let mut few = Records::<3>::new(&[1]);
         (0..5).for_each(|_| few.add(0, 0, 1.0, 1.0));
         assert_eq!(few.choose(0, 0), None);
         let mut fresh = records([1.0, 0.9, 0.1]);
@@ -119,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_constant_has_no_winner() {
-        let mut still = Records::<3>::new(1);
+        let mut still = Records::<3>::new(&[1]);
         (0..50).for_each(|_| (0..3).for_each(|model| still.add(0, model, 0.0, 0.0)));
         assert_eq!(still.choose(0, 0), Some(0));
         assert_eq!(still.ratio(0, 1), Some(1.0));

@@ -5,7 +5,7 @@
 //! is pushed. Formulas: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, ch. 8.
 
 /// Smoothing factors of the simple exponential models.
-const SES_ALPHAS: [f32; 3] = [0.2, 0.5, 0.8];
+const SES_ALPHAS: [f32; 3] = [0.1, 0.3, 0.6];
 /// Level and trend factors and damping of the Holt models.
 const HOLT: [(f32, f32, f32); 2] = [(0.5, 0.1, 0.9), (0.8, 0.3, 0.8)];
 /// Values in the rolling median.
