@@ -29,7 +29,7 @@ const SESSIONS: u64 = 8;
 fn crowd(cluster: &mut Cluster, context: &Context) -> Result<()> {
     create(cluster)?;
     let end = Instant::now() + Duration::from_secs(context.seconds);
-    let rows = run_crowd(cluster, context.seed, |_| {
+    let rows = run_crowd(cluster, context.seed, Duration::from_millis(3), |_| {
         while Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -43,7 +43,8 @@ fn crowd(cluster: &mut Cluster, context: &Context) -> Result<()> {
 fn beside_bulk_load(cluster: &mut Cluster, context: &Context) -> Result<()> {
     create(cluster)?;
     let mut took = Duration::ZERO;
-    let rows = run_crowd(cluster, context.seed, |position| {
+    // Unhurried, or the sessions would leave the load no processor.
+    let rows = run_crowd(cluster, context.seed, Duration::from_millis(50), |position| {
         let mut client = cluster.connect("postgres")?;
         let start = Instant::now();
         let mut load = client.transaction()?;
@@ -73,10 +74,11 @@ fn create(cluster: &Cluster) -> Result<()> {
 }
 
 /// Runs the sessions and a watcher of locks while `meanwhile` runs; returns the rows inserted.
-/// `meanwhile` may set the key from which the sessions insert; they move on from there together.
+/// `pause` is the longest time a session keeps a transaction open. `meanwhile` may set the key from which the sessions insert; they move on from there together.
 fn run_crowd(
     cluster: &Cluster,
     seed: u64,
+    pause: Duration,
     meanwhile: impl FnOnce(&AtomicI64) -> Result<()>,
 ) -> Result<i64> {
     let (position, rows, over) = (AtomicI64::new(0), AtomicI64::new(0), AtomicBool::new(false));
@@ -84,7 +86,7 @@ fn run_crowd(
         let sessions: Vec<_> = (0..SESSIONS)
             .map(|number| {
                 let (position, rows, over) = (&position, &rows, &over);
-                scope.spawn(move || session(cluster, seed + number, position, rows, over))
+                scope.spawn(move || session(cluster, seed + number, pause, position, rows, over))
             })
             .collect();
         let watcher = scope.spawn(|| watch_locks(cluster, &over));
@@ -105,6 +107,7 @@ fn run_crowd(
 fn session(
     cluster: &Cluster,
     seed: u64,
+    pause: Duration,
     position: &AtomicI64,
     rows: &AtomicI64,
     over: &AtomicBool,
@@ -123,7 +126,7 @@ fn session(
             rows.fetch_add(keys.len() as i64, Relaxed);
         }
         // Longer transactions make more keys in flight at once.
-        std::thread::sleep(Duration::from_micros(random.random_range(0..3000)));
+        std::thread::sleep(pause.mul_f64(random.random()));
         if random.random_bool(0.1) { transaction.rollback()? } else { transaction.commit()? }
     }
     Ok(())

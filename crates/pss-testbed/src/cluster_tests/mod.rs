@@ -56,39 +56,13 @@ pub fn cluster_tests(session: &Session, context: &Context, filters: &[String]) -
         let before = tally.failed;
         tally.test(&name, || {
             (test.run)(&mut cluster, context)?;
-            no_crash(&cluster.log())
+            let crashes = cluster.crashes();
+            ensure!(crashes.is_empty(), "the server crashed:\n{}", crashes.join("\n"));
+            Ok(())
         });
         if tally.failed > before {
             println!("end of the server's log:\n{}", cluster.log_tail());
         }
     }
     Ok(tally)
-}
-
-/// Searches a server's log for crashes that no test asks for. Tests kill with SIGKILL, and
-/// themselves only.
-fn no_crash(log: &str) -> Result<()> {
-    let unexpected = |line: &&str| {
-        line.contains("PANIC:")
-            || line.contains("TRAP:")
-            || (line.contains("was terminated by signal") && !line.contains("signal 9"))
-    };
-    let lines: Vec<&str> = log.lines().filter(unexpected).collect();
-    ensure!(lines.is_empty(), "the server crashed:\n{}", lines.join("\n"));
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crash_is_told_from_a_kill() {
-        assert!(
-            no_crash("LOG:  server process (PID 7) was terminated by signal 9: Killed").is_ok()
-        );
-        let crash = "LOG:  server process (PID 7) was terminated by signal 11: Segmentation fault";
-        assert!(no_crash(crash).is_err());
-        assert!(no_crash("PANIC:  ERROR in a commit callback").is_err());
-    }
 }

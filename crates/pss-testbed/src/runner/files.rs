@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Session, Tally, asked_for};
 use crate::paths;
@@ -56,9 +56,11 @@ pub fn run_files(
             compare(&expected, &result)
         });
     }
-    if tally.failed > 0 {
-        println!("end of the server's log:\n{}", cluster.log_tail());
-    }
+    tally.test(&format!("{}: the server did not crash", kind.name), || {
+        let crashes = cluster.crashes();
+        ensure!(crashes.is_empty(), "{}\n{}", crashes.join("\n"), cluster.log_tail());
+        Ok(())
+    });
     Ok(tally)
 }
 

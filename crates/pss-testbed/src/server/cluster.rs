@@ -260,6 +260,17 @@ impl Cluster {
             .unwrap_or_default()
     }
 
+    /// Lines of the server's log that tell of a crash nobody asked for. Tests kill with SIGKILL,
+    /// and nothing else does.
+    pub fn crashes(&self) -> Vec<String> {
+        let unexpected = |line: &&str| {
+            line.contains("PANIC:")
+                || line.contains("TRAP:")
+                || (line.contains("was terminated by signal") && !line.contains("signal 9"))
+        };
+        self.log().lines().filter(unexpected).map(str::to_owned).collect()
+    }
+
     /// The last lines of the server's log, for an error report.
     pub fn log_tail(&self) -> String {
         let log = self.log();
