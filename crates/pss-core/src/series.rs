@@ -262,6 +262,21 @@ mod tests {
         assert_eq!((load.own, load.foreign), (0.0, 2.0));
     }
 
+    /// Rows sent 30 cycles ago are matched, wherever in its span the memory stands.
+    #[test]
+    fn lateness_is_forgiven_across_spans() {
+        for sent in 1..200 {
+            let mut m = meter();
+            m.sample(0, inserts(0), 0);
+            for cycle in 1..=sent + 30 {
+                let own = if cycle >= sent { 500 } else { 0 };
+                let reported = if cycle == sent + 30 { 500 } else { 0 };
+                let load = m.sample(cycle * 10 * SECOND, inserts(reported), own).unwrap();
+                assert_eq!(load.foreign, 0.0, "sent {sent}, cycle {cycle}");
+            }
+        }
+    }
+
     #[test]
     fn rows_that_never_arrive_do_not_hide_foreign_inserts_for_good() {
         let mut m = meter();

@@ -75,7 +75,8 @@ impl PeriodFinder {
             energy -= x[lag - 1] * x[lag - 1] + x[pairs] * x[pairs];
             // A missing step leaves its partner without a product.
             let expected = (energy * known).max(f32::MIN_POSITIVE);
-            self.correlation.push(2.0 * dot(&x[lag..], &x[..pairs]) / expected);
+            let correlation = 2.0 * dot(&x[lag..], &x[..pairs]) / expected;
+            self.correlation.push(correlation.clamp(-1.0, 1.0));
             budget = budget.saturating_sub(pairs);
             if budget == 0 {
                 return None;

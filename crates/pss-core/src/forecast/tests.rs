@@ -105,9 +105,9 @@ fn every_model_is_scored_on_what_it_said_at_the_origin() {
             // A period that changed since leaves the seasonal models with new forecasts.
             let same = (t - h..t).all(|o| said[o].0 == forecaster.period());
             let compared = if same { MODELS.len() } else { FIRST_SEASONAL };
-            for model in 0..compared {
-                let (got, want) = (forecaster.records.ratio(at, model), expected.ratio(at, model));
-                assert_eq!(got, want, "t {t}, h {h}, {:?}", MODELS[model]);
+            for (index, model) in MODELS.iter().enumerate().take(compared) {
+                let (got, want) = (forecaster.records.ratio(at, index), expected.ratio(at, index));
+                assert_eq!(got, want, "t {t}, h {h}, {model:?}");
             }
             seasons_compared += usize::from(same && forecaster.period().is_some());
         }
