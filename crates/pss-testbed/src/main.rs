@@ -128,14 +128,17 @@ fn execute(command: Command) -> Result<Option<Tally>> {
     }
 }
 
-/// The whole ladder, the quick rungs first.
+/// The whole ladder, the quick rungs first. A rung that cannot run at all counts as a failure, and
+/// the others run.
 fn all(wanted: Wanted) -> Result<Tally> {
-    let mut tally = runner::core_tests()?;
+    let mut tally = Tally::default();
+    tally.rung("core", runner::core_tests);
     let session = Session::open(wanted)?;
     println!("on PostgreSQL {}", session.pg.version);
-    tally.add(runner::regress(&session, &[], false)?);
-    tally.add(runner::isolation(&session, &[], false)?);
-    tally.add(cluster_tests::cluster_tests(&session, &cluster_tests::Context::default(), &[])?);
-    tally.add(runner::readme(&session)?);
+    let context = cluster_tests::Context::default();
+    tally.rung("regress", || runner::regress(&session, &[], false));
+    tally.rung("isolation", || runner::isolation(&session, &[], false));
+    tally.rung("cluster", || cluster_tests::cluster_tests(&session, &context, &[]));
+    tally.rung("readme", || runner::readme(&session));
     Ok(tally)
 }

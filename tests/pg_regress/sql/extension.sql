@@ -19,7 +19,8 @@ FROM member;
 SELECT type, identity
 FROM member
 WHERE (classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL)
-   OR (classid = 'pg_class'::regclass AND obj_description(objid, 'pg_class') IS NULL)
+   OR (classid = 'pg_class'::regclass AND obj_description(objid, 'pg_class') IS NULL
+       AND type NOT IN ('index', 'sequence', 'toast table'))
    OR (classid = 'pg_namespace'::regclass AND obj_description(objid, 'pg_namespace') IS NULL)
 ORDER BY 1, 2;
 

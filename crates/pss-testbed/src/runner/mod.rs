@@ -44,6 +44,15 @@ impl Tally {
         }
     }
 
+    /// Adds the tally of a group of tests; a group that cannot run, or is empty, is a failure.
+    pub fn rung(&mut self, name: &str, run: impl FnOnce() -> Result<Self>) {
+        match run() {
+            Ok(tally) if tally != Self::default() => self.add(tally),
+            Ok(_) => self.test(name, || anyhow::bail!("no test ran")),
+            Err(e) => self.test(name, || Err(e)),
+        }
+    }
+
     /// Adds another tally to this one.
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
@@ -78,6 +87,15 @@ mod tests {
     fn nothing_run_is_no_success() {
         assert!(!Tally::default().is_good());
         assert!(Tally { passed: 1, failed: 0 }.is_good());
+    }
+
+    #[test]
+    fn a_rung_that_runs_nothing_fails() {
+        let mut tally = Tally::default();
+        tally.rung("good", || Ok(Tally { passed: 3, failed: 0 }));
+        tally.rung("empty", || Ok(Tally::default()));
+        tally.rung("broken", || anyhow::bail!("on purpose"));
+        assert_eq!(tally, Tally { passed: 3, failed: 2 });
     }
 
     #[test]
