@@ -19,6 +19,13 @@ AS 'MODULE_PATHNAME', 'pss_get_partition_schema_info_wrapper';
 COMMENT ON FUNCTION pss_get_partition(text, bigint, jsonb)
 IS 'the partition of a data key; schema_info names the table ({"table": "orders", "columns": {"note": {"type": "text", "width": 200}}}) and may carry column types and widths, from which a missing data_size is estimated';
 
+-- 100 is an int: without this overload the literal would prefer the first function.
+CREATE FUNCTION pss_get_partition(data_key text, data_size int, schema_info jsonb)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_get_partition_schema_info_int_wrapper';
+COMMENT ON FUNCTION pss_get_partition(text, int, jsonb)
+IS 'the partition of a data key; as with a data_size of type bigint';
+
 CREATE FUNCTION pss_get_partitions(relation regclass, data_keys text[], data_sizes bigint[] DEFAULT NULL)
 RETURNS int[] LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pss_get_partitions_wrapper';

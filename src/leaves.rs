@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 
 use crate::compat;
 use crate::meta::Meta;
+use crate::slot;
 
 /// The partition that holds a row of the key, committed or not.
 pub fn find_dirty(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
@@ -151,14 +152,10 @@ unsafe fn scan_heap(
 
 unsafe fn equals(
     meta: &Meta,
-    slot: *mut pg_sys::TupleTableSlot,
+    row: *mut pg_sys::TupleTableSlot,
     attribute: i16,
     key: pg_sys::Datum,
 ) -> bool {
-    // SAFETY: the slot holds a tuple with at least `attribute` columns.
-    unsafe {
-        pg_sys::slot_getsomeattrs_int(slot, i32::from(attribute));
-        let i = attribute as usize - 1;
-        !*(*slot).tts_isnull.add(i) && meta.key.equal(*(*slot).tts_values.add(i), key)
-    }
+    // SAFETY: the slot holds a row of the leaf.
+    unsafe { slot::column(row, attribute) }.is_some_and(|value| meta.key.equal(value, key))
 }

@@ -27,6 +27,7 @@ mod meta;
 mod raw;
 mod router;
 mod shmem;
+mod slot;
 mod xact;
 
 use pgrx::prelude::*;

@@ -131,7 +131,7 @@ impl Map {
                     slot,
                 )
             {
-                pg_sys::slot_getsomeattrs_int(slot, 2);
+                crate::slot::deform(slot, 2);
                 let values = (*slot).tts_values;
                 let entry = Hit {
                     partition: (*values).value() as u16,

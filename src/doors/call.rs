@@ -38,6 +38,24 @@ fn pss_get_partition_schema_info(
     data_size: Option<i64>,
     schema_info: Option<JsonB>,
 ) -> i32 {
+    by_schema_info(data_key, data_size, schema_info)
+}
+
+/// An untyped integer literal as size resolves to this one.
+#[pg_extern(sql = false)]
+fn pss_get_partition_schema_info_int(
+    data_key: Option<&str>,
+    data_size: Option<i32>,
+    schema_info: Option<JsonB>,
+) -> i32 {
+    by_schema_info(data_key, data_size.map(i64::from), schema_info)
+}
+
+fn by_schema_info(
+    data_key: Option<&str>,
+    data_size: Option<i64>,
+    schema_info: Option<JsonB>,
+) -> i32 {
     let run = || {
         let info = SchemaInfo::parse(schema_info.ok_or_else(|| missing("schema_info"))?)?;
         let relation = info.relation()?;

@@ -16,7 +16,7 @@ use crate::error::{OrRaise, PssError, Result, not_preloaded};
 use crate::guc::{self, Routing};
 use crate::meta::{self, Meta, PARTITION_COLUMN};
 use crate::router::{Door, Router};
-use crate::{shmem, xact};
+use crate::{shmem, slot, xact};
 
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_pss_route_row() -> &'static pg_sys::Pg_finfo_record {
@@ -114,9 +114,7 @@ unsafe fn key_of(
     // SAFETY: the column exists in every partition of the table.
     unsafe {
         let attribute = pg_sys::get_attnum(inbox, column.as_ptr());
-        pg_sys::slot_getsomeattrs_int(row, i32::from(attribute));
-        let at = attribute as usize - 1;
-        (!*(*row).tts_isnull.add(at)).then(|| *(*row).tts_values.add(at))
+        slot::column(row, attribute)
     }
 }
 
@@ -164,7 +162,7 @@ unsafe fn copy_columns(
     unsafe {
         let map = pg_sys::convert_tuples_by_name((*inbox).rd_att, (*leaf).rd_att);
         let n = (*(*inbox).rd_att).natts;
-        pg_sys::slot_getsomeattrs_int(row, n);
+        slot::deform(row, n as i16);
         if map.is_null() {
             std::ptr::copy_nonoverlapping((*row).tts_values, (*slot).tts_values, n as usize);
             std::ptr::copy_nonoverlapping((*row).tts_isnull, (*slot).tts_isnull, n as usize);
