@@ -31,14 +31,13 @@ impl Account {
         Ok(Self { ids: Some((user.uid.as_raw(), user.gid.as_raw())) })
     }
 
-    /// A command run by this account, in a process group of its own, so that Ctrl-C in the
-    /// terminal reaches only the testbed, which then stops its servers in order.
+    /// A command run by this account.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = clean_command(program);
         if let Some((uid, gid)) = self.ids {
             command.uid(uid).gid(gid);
         }
-        command.process_group(0).current_dir("/");
+        command.current_dir("/");
         command
     }
 

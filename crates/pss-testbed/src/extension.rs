@@ -12,11 +12,6 @@ use crate::libclang;
 use crate::paths;
 use crate::server::Pg;
 
-/// The order in which the parts of the script are put together; parts that do not exist are left
-/// out, and a part not named here is an error.
-const SCRIPT_PARTS: [&str; 5] =
-    ["catalog.sql", "routing.sql", "functions.sql", "views.sql", "access.sql"];
-
 /// A built extension, ready to be installed.
 pub struct Package {
     library: PathBuf,
@@ -74,6 +69,7 @@ impl Package {
     }
 }
 
+/// The install script, and the upgrade scripts as they are.
 fn scripts(repository: &Path) -> Result<Vec<(String, String)>> {
     let control = std::fs::read_to_string(repository.join("pss.control"))?;
     let version = control
@@ -81,25 +77,35 @@ fn scripts(repository: &Path) -> Result<Vec<(String, String)>> {
         .find_map(|line| line.strip_prefix("default_version"))
         .and_then(|rest| rest.split('\'').nth(1))
         .context("pss.control names no default_version")?;
+
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(repository.join("sql"))? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| name.ends_with(".sql"));
+    names.sort_by(|a, b| (place(a), a).cmp(&(place(b), b)));
     let mut install = "\\echo Use \"CREATE EXTENSION pss\" to load this file. \\quit\n".to_owned();
-    for part in SCRIPT_PARTS {
-        let path = repository.join("sql").join(part);
-        if path.is_file() {
-            install.push_str(&std::fs::read_to_string(&path)?);
-        }
-    }
-    let mut scripts = vec![(format!("pss--{version}.sql"), install)];
-    for entry in std::fs::read_dir(repository.join("sql")).into_iter().flatten() {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    let mut upgrades = Vec::new();
+    for name in names {
+        let text = std::fs::read_to_string(repository.join("sql").join(&name))?;
         if name.starts_with("pss--") {
-            scripts.push((name, std::fs::read_to_string(entry.path())?));
-        } else if name.ends_with(".sql") {
-            let known = SCRIPT_PARTS.contains(&name.as_str());
-            ensure!(known, "sql/{name} has no place in the script: add it to SCRIPT_PARTS");
+            upgrades.push((name, text));
+        } else {
+            install.push_str(&text);
         }
     }
-    Ok(scripts)
+    upgrades.push((format!("pss--{version}.sql"), install));
+    Ok(upgrades)
+}
+
+/// Where a part of the install script belongs: tables, functions by name, views on both, rights.
+fn place(part: &str) -> u8 {
+    match part {
+        "catalog.sql" => 0,
+        "views.sql" => 2,
+        "access.sql" => 3,
+        _ => 1,
+    }
 }
 
 fn replace(destination: &Path, contents: &[u8], mode: u32) -> Result<()> {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -116,13 +117,15 @@ impl Cluster {
             .tree
             .account
             .command(self.tree.program("postgres"))
+            // Ctrl-C in the terminal is for the testbed, which then stops its servers in order.
+            .process_group(0)
             .arg("-D")
             .arg(self.data())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("cannot start postgres")?;
-        interrupt::register(child.id(), self.tree.directory());
+        interrupt::register(child.id());
         self.server = Some(child);
         self.wait_until_ready()
     }

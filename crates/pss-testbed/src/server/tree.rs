@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use super::Pg;
+use super::{Pg, interrupt};
 use crate::account::{Account, run};
 use crate::extension::Package;
 use crate::paths;
@@ -34,6 +34,7 @@ impl Tree {
         let directory = tempfile::Builder::new()
             .prefix(&format!("{}-", std::process::id()))
             .tempdir_in(&runs)?;
+        interrupt::register_directory(directory.path());
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
 
         let server = directory.path().join("server");
@@ -69,11 +70,6 @@ impl Tree {
     /// Directory, writable by the server's account, that holds one directory per cluster.
     pub fn clusters(&self) -> PathBuf {
         self.directory.path().join("clusters")
-    }
-
-    /// Everything of this run; removed when the tree is dropped.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
     }
 }
 
