@@ -10,6 +10,8 @@ pub mod forecast;
 /// Counters to load: differences, rates, what is missing.
 pub mod series;
 
+/// Keys and their load by age.
+pub mod age;
 /// The claim protocol by which concurrent sessions agree on a new key's partition.
 pub mod claim;
 /// Expected load of a key by its age, and the load of keys placed earlier.
@@ -18,6 +20,8 @@ pub mod cohort;
 pub mod control;
 /// Quota dispatch: which partition the next new key goes to.
 pub mod dispatch;
+/// Dispatch to the partition whose peaks a key raises least.
+pub mod level;
 /// Shadow scores: what other placements would have achieved.
 pub mod score;
 /// The slot table: virtual key space to partitions, in proportion to weight.

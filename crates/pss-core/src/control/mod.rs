@@ -1,0 +1,363 @@
+//! One control step: what came in the last cycle in, shares of the next new keys out.
+//!
+//! Load splits into foreign load (forecast from its own past), load of keys placed earlier
+//! (known by their ages) and load of keys still to come (to be shared out so that all partitions
+//! come to a common utilization over the control window). It must never trust a forecast that
+//! has not lately beaten placing by capacity alone: without skill, or without fresh data, shares
+//! are capacity-proportional.
+
+mod shadows;
+
+use crate::cohort::{self, Cohorts};
+use crate::forecast::{self, Forecaster, Prediction};
+use crate::level::{AHEAD, CLASSES, Fill};
+use crate::score;
+use crate::weights::{self, Damping};
+use shadows::Shadows;
+
+pub use shadows::Scores;
+
+/// Cycles between two points of a published level, at most.
+const LONGEST_STRIDE: usize = 8;
+
+/// What one cycle brought, by partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// Load of keys pss placed (cost units/s), exact.
+    pub own: &'a [f64],
+    /// All other load (cost units/s); `None` = not measured.
+    pub foreign: &'a [Option<f64>],
+    /// New keys placed in this cycle, by partition and size class (`level::size_class`).
+    pub placed: &'a [[f64; CLASSES]],
+    /// Load that the partition can carry (any unit, common to all).
+    pub capacity: &'a [f64],
+    /// Whether it may take new keys.
+    pub in_service: &'a [bool],
+}
+
+/// How to plan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Off: load is expected to stay as it was last measured.
+    pub forecast: bool,
+    /// Cycles by which measured foreign load is older than own load.
+    pub staleness: usize,
+    /// Cycles without a measured foreign load after which a partition's is unknown.
+    pub time_to_live: usize,
+    /// Cycles before anything but capacity decides.
+    pub warm_up: usize,
+    /// Relative gain over capacity shares that a policy must have shown.
+    pub margin: f64,
+    /// How shares may change.
+    pub damping: Damping,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            forecast: true,
+            staleness: 0,
+            time_to_live: 6,
+            warm_up: 12,
+            margin: 0.02,
+            damping: Damping::default(),
+        }
+    }
+}
+
+/// Why the shares are what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Fewer cycles than `warm_up` have been seen.
+    WarmingUp,
+    /// No partition's foreign load has been measured lately.
+    NoFreshData,
+    /// Nothing has beaten capacity shares lately: only own keys are levelled.
+    NoSkill,
+    /// Water-filling on the last measured loads.
+    Reactive,
+    /// Water-filling on forecasts.
+    Forecast,
+}
+
+impl Reason {
+    /// The reason in words, for views and the decision log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::WarmingUp => "warming up: shares by capacity",
+            Reason::NoFreshData => "no fresh data: shares by capacity",
+            Reason::NoSkill => "no skill: shares by capacity, own keys levelled",
+            Reason::Reactive => "filling to a level by the last measured loads",
+            Reason::Forecast => "filling to a level by forecasts",
+        }
+    }
+}
+
+/// Expected loads of one partition, mean over the control window (cost units/s).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlook {
+    /// Foreign load; not a number when unknown.
+    pub foreign: f64,
+    /// Load of keys placed earlier.
+    pub committed: f64,
+    /// All load, with the new keys by the plan's shares.
+    pub level: f64,
+    /// Bounds of `level`, from the interval of the foreign forecast.
+    pub lo: f64,
+    /// See `lo`.
+    pub hi: f64,
+}
+
+/// What to do with the next new keys, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Share of the new keys for each partition (sum 1).
+    pub shares: Vec<f64>,
+    /// Whether the shares differ enough from the last published ones to begin an epoch.
+    pub epoch_changed: bool,
+    /// By partition.
+    pub outlook: Vec<Outlook>,
+    /// What is expected of each partition and key, for dispatch to a level; `None` where shares
+    /// by capacity are all there is to go by.
+    pub fill: Option<Fill>,
+    /// Control window in cycles.
+    pub window: usize,
+    /// kappa: controllable part of the load over the control window.
+    pub authority: f64,
+    /// lambda - 1 expected with these shares: below it new keys alone cannot bring the table.
+    pub floor: f64,
+    /// Why these shares.
+    pub reason: Reason,
+}
+
+/// The control loop of one sharded table.
+#[derive(Debug, Clone)]
+pub struct Controller {
+    cohorts: Cohorts,
+    forecasters: Vec<Forecaster>,
+    /// Last measured foreign load and its age in cycles.
+    last_foreign: Vec<Option<(f64, usize)>>,
+    own: Vec<f64>,
+    /// Zero where out of service.
+    capacity: Vec<f64>,
+    published: Vec<f64>,
+    shadows: Shadows,
+}
+
+impl Controller {
+    /// A table of `partitions` partitions of which nothing is known yet.
+    pub fn new(partitions: usize, forecast: forecast::Config, cohort: cohort::Config) -> Self {
+        Controller {
+            cohorts: Cohorts::new(partitions, cohort),
+            forecasters: vec![Forecaster::new(forecast); partitions],
+            last_foreign: vec![None; partitions],
+            own: vec![0.0; partitions],
+            capacity: vec![1.0; partitions],
+            published: Vec::new(),
+            shadows: Shadows::new(partitions),
+        }
+    }
+
+    /// Adds keys older than all that are counted by age: what a restart finds in the row map.
+    pub fn add_old(&mut self, keys: &[f64]) {
+        self.cohorts.add_old(keys);
+    }
+
+    /// What is known of the keys by age.
+    pub fn cohorts(&self) -> &Cohorts {
+        &self.cohorts
+    }
+
+    /// How the policies have done lately; `None` before the first score.
+    pub fn scores(&self) -> Option<Scores> {
+        self.shadows.scores()
+    }
+
+    /// Takes in one cycle.
+    pub fn observe(&mut self, seen: &Observation<'_>, settings: &Settings) {
+        for (i, forecaster) in self.forecasters.iter_mut().enumerate() {
+            let foreign = seen.foreign.get(i).copied().flatten().filter(|load| load.is_finite());
+            forecaster.push(foreign);
+            self.last_foreign[i] = match (foreign, self.last_foreign[i]) {
+                (Some(load), _) => Some((load, 0)),
+                (None, Some((load, age))) => Some((load, age + 1)),
+                (None, None) => None,
+            };
+            let serves = seen.in_service.get(i).copied().unwrap_or(true);
+            let capacity = seen.capacity.get(i).copied().unwrap_or(1.0);
+            self.capacity[i] = if serves { capacity } else { 0.0 };
+            self.own[i] = seen.own.get(i).copied().unwrap_or(0.0);
+        }
+        self.cohorts.observe(seen.placed, seen.own);
+        let foreign: Vec<f64> = self.last_foreign.iter().map(|f| f.map_or(0.0, |f| f.0)).collect();
+        self.shadows.score(
+            seen.placed.as_flattened().iter().sum(),
+            self.own.iter().sum(),
+            &self.cohorts.profile(),
+            &foreign,
+            &self.capacity,
+            settings.staleness,
+        );
+    }
+
+    /// Shares for the new keys to come, with what is expected of them.
+    pub fn plan(&mut self, settings: &Settings) -> Plan {
+        let last = self.last_foreign(settings);
+        let windows = shadows::window_lengths(&self.cohorts.profile());
+        let stride = self.stride();
+        let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
+        let paths = self.foreign_paths(&last, longest, settings.staleness);
+        let means = windows.map(|window| paths.iter().map(|p| mean(&p[..window])).collect());
+        self.shadows.plan(&self.cohorts, &last, &means, &self.capacity);
+
+        let (reason, choice) = self.judge(&last, settings);
+        let window = windows[choice];
+        let (foreign, committed) = match reason {
+            Reason::Forecast => (means[choice].clone(), self.cohorts.committed_over(window)),
+            _ => (last.iter().map(|&load| [load; 3]).collect(), self.own.clone()),
+        };
+        let volume = self.cohorts.controllable_over(window);
+        let shares = match reason {
+            Reason::Forecast | Reason::Reactive => {
+                let base: Vec<f64> =
+                    foreign.iter().zip(&committed).map(|([f, ..], c)| f + c).collect();
+                let target = weights::water_fill(&base, &self.capacity, volume);
+                weights::damp(&self.published, &target, settings.damping.gain)
+            }
+            _ => weights::capacity_shares(&self.capacity),
+        };
+        let outlook: Vec<Outlook> = (0..shares.len())
+            .map(|i| {
+                let own = committed[i] + shares[i] * volume;
+                let [foreign, lo, hi] = foreign[i];
+                let (level, lo, hi) = (foreign + own, lo + own, hi + own);
+                Outlook { foreign, committed: committed[i], level, lo, hi }
+            })
+            .collect();
+        let levels: Vec<f64> = outlook.iter().map(|o| o.level).collect();
+        let own = volume + committed.iter().sum::<f64>();
+        let dead_band = settings.damping.dead_band;
+        let epoch_changed = weights::leaves_dead_band(&self.published, &shares, dead_band);
+        if epoch_changed {
+            self.published = shares;
+        }
+        Plan {
+            shares: self.published.clone(),
+            epoch_changed,
+            outlook,
+            fill: self.fill(reason, &last, &paths, stride),
+            window,
+            authority: if own > 0.0 { (volume / own).clamp(0.0, 1.0) } else { 0.0 },
+            floor: score::imbalance(&levels, &self.capacity),
+            reason,
+        }
+    }
+
+    /// How far to trust forecasts, and the window in which they have done best.
+    fn judge(&self, last: &[f64], settings: &Settings) -> (Reason, usize) {
+        if self.cohorts.cycles() < settings.warm_up {
+            return (Reason::WarmingUp, 0);
+        }
+        if !last.iter().any(|load| load.is_finite()) {
+            return (Reason::NoFreshData, 0);
+        }
+        let best = self.shadows.best_window(settings.margin).filter(|_| settings.forecast);
+        match best {
+            Some(window) => (Reason::Forecast, window),
+            None if self.shadows.reacting_helps(settings.margin) => (Reason::Reactive, 0),
+            None => (Reason::NoSkill, 0),
+        }
+    }
+
+    /// Last measured foreign loads; not a number where too old.
+    fn last_foreign(&self, settings: &Settings) -> Vec<f64> {
+        let fresh = |(load, age)| if age < settings.time_to_live { load } else { f64::NAN };
+        self.last_foreign.iter().map(|last| last.map_or(f64::NAN, fresh)).collect()
+    }
+
+    /// Foreign load of each partition (value, lo, hi) in each of the next `longest` cycles. What
+    /// lies beyond the farthest forecast is as it; what has no forecast is as last measured, and
+    /// what has not been measured lately has none.
+    fn foreign_paths(&self, last: &[f64], longest: usize, staleness: usize) -> Vec<Vec<[f64; 3]>> {
+        let path = |(forecaster, &last): (&Forecaster, &f64)| {
+            let known =
+                if last.is_finite() { forecaster.path(longest + staleness) } else { vec![] };
+            let as_array = |p: &Prediction| [p.value, p.lo, p.hi];
+            let farthest = known.last().map_or([last; 3], as_array);
+            let mut path: Vec<_> = known.iter().skip(staleness).map(as_array).collect();
+            path.resize(longest, farthest);
+            path
+        };
+        self.forecasters.iter().zip(last).map(path).collect()
+    }
+
+    /// Cycles between two points of the published levels, which together span the time in which
+    /// a key brings its load.
+    fn stride(&self) -> usize {
+        let span = 4.0 * self.cohorts.profile().life() / AHEAD as f64;
+        (span.ceil() as usize).clamp(1, LONGEST_STRIDE)
+    }
+
+    /// What dispatch to a level needs. Without skill foreign load counts as level, but a
+    /// partition's own keys are known all the same.
+    fn fill(
+        &self,
+        reason: Reason,
+        last: &[f64],
+        paths: &[Vec<[f64; 3]>],
+        stride: usize,
+    ) -> Option<Fill> {
+        if matches!(reason, Reason::WarmingUp | Reason::NoFreshData) {
+            return None;
+        }
+        let room: f64 = self.capacity.iter().sum();
+        let mut fill = Fill {
+            levels: vec![[0.0; AHEAD]; self.capacity.len()],
+            keys: [[0.0; AHEAD]; CLASSES],
+            capacity: self.capacity.iter().map(|&c| c as f32).collect(),
+            scale: [1.0; AHEAD],
+        };
+        for point in 0..AHEAD {
+            let ahead = 1 + point * stride;
+            let base: Vec<f64> = match reason {
+                Reason::Reactive => self.own.iter().zip(last).map(|(own, f)| own + f).collect(),
+                Reason::Forecast => {
+                    let foreign = paths.iter().map(|path| path[ahead - 1][0]);
+                    self.cohorts
+                        .committed(ahead)
+                        .into_iter()
+                        .zip(foreign)
+                        .map(|(c, f)| c + f)
+                        .collect()
+                }
+                _ => self.cohorts.committed(ahead),
+            };
+            let mean = mean_utilization(&base, &self.capacity);
+            let to_come = self.cohorts.controllable(ahead) / room;
+            for ((levels, &base), &capacity) in
+                fill.levels.iter_mut().zip(&base).zip(&self.capacity)
+            {
+                let base = if base.is_finite() { base } else { mean * capacity };
+                levels[point] = (base + to_come * capacity) as f32;
+            }
+            for (keys, profile) in fill.keys.iter_mut().zip(self.cohorts.profiles()) {
+                keys[point] = profile.at(ahead - 1) as f32;
+            }
+            if mean + to_come > 0.0 {
+                fill.scale[point] = (1.0 / (mean + to_come)) as f32;
+            }
+        }
+        Some(fill)
+    }
+}
+
+fn mean(path: &[[f64; 3]]) -> [f64; 3] {
+    std::array::from_fn(|i| path.iter().map(|p| p[i]).sum::<f64>() / path.len() as f64)
+}
+
+/// Load over capacity of the partitions in service whose load is known; 0 if there is none.
+fn mean_utilization(load: &[f64], capacity: &[f64]) -> f64 {
+    let known = load.iter().zip(capacity).filter(|(load, c)| load.is_finite() && **c > 0.0);
+    let (load, room) = known.fold((0.0, 0.0), |(l, r), (load, c)| (l + load, r + c));
+    if room > 0.0 { load / room } else { 0.0 }
+}

@@ -1,0 +1,139 @@
+//! The policies that run in the shadow of the real one, and which of them to trust.
+
+use crate::age::Profile;
+use crate::cohort::Cohorts;
+use crate::score::{self, Shadow};
+use crate::weights;
+
+/// Control windows tried, in key lives (mean age of load); the first is one cycle.
+const WINDOWS: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
+
+/// Longest control window, in cycles.
+const LONGEST: usize = 64;
+
+/// Recent means of lambda - 1 by policy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// Shares by capacity.
+    pub capacity: f64,
+    /// To the partition with the fewest keys so far, relative to capacity.
+    pub fewest: f64,
+    /// Water-filling with forecasts off.
+    pub reactive: f64,
+    /// Water-filling on forecasts, in its best window.
+    pub forecast: f64,
+}
+
+/// The control windows in cycles, by the life that keys have shown.
+pub(super) fn window_lengths(profile: &Profile) -> [usize; WINDOWS.len()] {
+    WINDOWS.map(|lives| ((lives * profile.life()).round() as usize).clamp(1, LONGEST))
+}
+
+/// A shadow and the shares by which it places the keys of the cycle now running.
+#[derive(Debug, Clone)]
+struct Policy {
+    shadow: Shadow,
+    shares: Vec<f64>,
+}
+
+impl Policy {
+    fn new(partitions: usize) -> Policy {
+        Policy { shadow: Shadow::new(partitions), shares: vec![1.0; partitions] }
+    }
+
+    /// Water-fills on `foreign` load and this policy's own keys under `ages`.
+    fn fill(
+        &mut self,
+        foreign: impl Iterator<Item = f64>,
+        ages: &Profile,
+        capacity: &[f64],
+        volume: f64,
+    ) {
+        let base: Vec<f64> = foreign.zip(self.shadow.own(ages)).map(|(f, own)| f + own).collect();
+        self.shares = weights::water_fill(&base, capacity, volume);
+    }
+}
+
+/// All policies of one table.
+#[derive(Debug, Clone)]
+pub(super) struct Shadows {
+    capacity: Policy,
+    fewest: Policy,
+    reactive: Policy,
+    windows: [Policy; WINDOWS.len()],
+}
+
+impl Shadows {
+    pub(super) fn new(partitions: usize) -> Shadows {
+        let policy = || Policy::new(partitions);
+        Shadows {
+            capacity: policy(),
+            fewest: policy(),
+            reactive: policy(),
+            windows: std::array::from_fn(|_| policy()),
+        }
+    }
+
+    /// Lets every policy place the cycle's keys, and scores the cycle `staleness` before it by
+    /// its foreign load.
+    pub(super) fn score(
+        &mut self,
+        arrivals: f64,
+        own: f64,
+        profile: &Profile,
+        foreign: &[f64],
+        capacity: &[f64],
+        staleness: usize,
+    ) {
+        self.capacity.shares = weights::capacity_shares(capacity);
+        self.fewest.shares = weights::water_fill(self.fewest.shadow.keys(), capacity, arrivals);
+        let fixed = [&mut self.capacity, &mut self.fewest, &mut self.reactive];
+        for Policy { shadow, shares } in fixed.into_iter().chain(&mut self.windows) {
+            shadow.place(arrivals, shares, profile, own);
+            shadow.score(foreign, capacity, staleness);
+        }
+    }
+
+    /// Sets what the policies will do in the cycle to come, by the last measured foreign loads
+    /// and by those expected, mean over each window.
+    pub(super) fn plan(
+        &mut self,
+        cohorts: &Cohorts,
+        last: &[f64],
+        expected: &[Vec<[f64; 3]>],
+        capacity: &[f64],
+    ) {
+        let profile = cohorts.profile();
+        let volume = cohorts.controllable_over(1);
+        self.reactive.fill(last.iter().copied(), &profile, capacity, volume);
+        let windows = window_lengths(&profile);
+        for ((policy, expected), window) in self.windows.iter_mut().zip(expected).zip(windows) {
+            let foreign = expected.iter().map(|[value, ..]| *value);
+            let volume = cohorts.controllable_over(window);
+            policy.fill(foreign, &profile.over(window), capacity, volume);
+        }
+    }
+
+    /// The window in which forecasts have beaten capacity shares and reacting by most lately.
+    pub(super) fn best_window(&self, margin: f64) -> Option<usize> {
+        let reactive = std::iter::once(&self.reactive.shadow);
+        let all = self.windows.iter().map(|policy| &policy.shadow).chain(reactive);
+        score::best(all, &self.capacity.shadow, margin).filter(|i| *i < self.windows.len())
+    }
+
+    /// Whether reacting to the last measured loads has beaten capacity shares lately.
+    pub(super) fn reacting_helps(&self, margin: f64) -> bool {
+        let reactive = std::iter::once(&self.reactive.shadow);
+        score::best(reactive, &self.capacity.shadow, margin).is_some()
+    }
+
+    pub(super) fn scores(&self) -> Option<Scores> {
+        let forecast = self.windows.iter().filter_map(|policy| policy.shadow.recent());
+        Some(Scores {
+            capacity: self.capacity.shadow.recent()?,
+            fewest: self.fewest.shadow.recent()?,
+            reactive: self.reactive.shadow.recent()?,
+            forecast: forecast.fold(f64::INFINITY, f64::min),
+        })
+    }
+}
