@@ -85,6 +85,29 @@ COMMENT ON COLUMN pss.epoch.weights IS 'share of new keys per partition, in orde
 COMMENT ON COLUMN pss.epoch.slots IS 'owner of each slot, two bytes each, least significant first';
 COMMENT ON COLUMN pss.epoch.forecast IS 'the forecast behind the weights, per partition';
 
+CREATE TABLE pss.outlook (
+    relation       regclass           PRIMARY KEY,
+    decided_at     timestamptz        NOT NULL,
+    reason         text               NOT NULL,
+    authority      double precision   NOT NULL,
+    floor          double precision   NOT NULL,
+    control_window interval,
+    foreign_load   double precision[] NOT NULL,
+    committed_load double precision[] NOT NULL,
+    level          double precision[] NOT NULL,
+    lo             double precision[] NOT NULL,
+    hi             double precision[] NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pss.outlook IS 'the last decision of each sharded table: what it expects; arrays in order of partition number';
+COMMENT ON COLUMN pss.outlook.authority IS 'part of the load in the control window that placing new keys can steer, 0 to 1';
+COMMENT ON COLUMN pss.outlook.floor IS 'max / mean of expected utilization - 1 that placing new keys cannot get below';
+COMMENT ON COLUMN pss.outlook.control_window IS 'time over which loads were averaged';
+COMMENT ON COLUMN pss.outlook.foreign_load IS 'expected load of what pss did not place, cost units per second';
+COMMENT ON COLUMN pss.outlook.committed_load IS 'expected load of keys placed earlier, cost units per second';
+COMMENT ON COLUMN pss.outlook.level IS 'expected load with the new keys, cost units per second';
+COMMENT ON COLUMN pss.outlook.lo IS 'lower end of the 80 % interval of level';
+COMMENT ON COLUMN pss.outlook.hi IS 'upper end of the 80 % interval of level';
+
 -- Observations (never dumped; retention bounded by pss.sample_retention) ------
 
 CREATE TABLE pss.sample (

@@ -88,6 +88,11 @@ pub fn read<R>(f: impl FnOnce(&SpiClient<'_>) -> Result<R>) -> Result<R> {
 
 /// Runs `f` as the extension's owner: for the catalog's own tables, which users may not change.
 pub fn as_extension_owner<R>(f: impl FnOnce() -> R) -> R {
+    as_role(owner(), pg_sys::SECURITY_LOCAL_USERID_CHANGE, f)
+}
+
+/// Runs `f` as `role`, with `flags` added to the security context.
+pub fn as_role<R>(role: pg_sys::Oid, flags: u32, f: impl FnOnce() -> R) -> R {
     struct Restore(pg_sys::Oid, i32);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -102,10 +107,7 @@ pub fn as_extension_owner<R>(f: impl FnOnce() -> R) -> R {
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         let _restore = Restore(user, context);
-        pg_sys::SetUserIdAndSecContext(
-            owner(),
-            context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
-        );
+        pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
         f()
     }
 }

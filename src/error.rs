@@ -31,6 +31,10 @@ impl PssError {
         self
     }
 
+    pub fn code(&self) -> PgSqlErrorCode {
+        self.code
+    }
+
     /// Raises the error. Rust frames between here and the SQL boundary unwind.
     pub fn raise(self) -> ! {
         self.report(PgLogLevel::ERROR);

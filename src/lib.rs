@@ -26,8 +26,11 @@ mod map;
 mod meta;
 mod raw;
 mod router;
+mod sampler;
 mod shmem;
 mod slot;
+mod stat;
+mod worker;
 mod xact;
 
 use pgrx::prelude::*;
@@ -48,5 +51,6 @@ pub extern "C-unwind" fn _PG_init() {
     doors::init();
     if preloading {
         shmem::init();
+        worker::init();
     }
 }

@@ -118,6 +118,7 @@ unsafe extern "C-unwind" fn before_utility(
     // SAFETY: the statement about to be run; `mark` is the caller's local.
     unsafe {
         *mark = crate::xact::inbox_mark();
+        crate::worker::before_utility(&*statement);
         copy::prepare(statement)
     }
 }
@@ -129,7 +130,10 @@ unsafe extern "C-unwind" fn after_utility(
     mark: u64,
 ) {
     // SAFETY: the statement that was run, and its completion, if any.
-    unsafe { copy::complete(statement, completion, crate::xact::inbox_rows_since(mark)) }
+    unsafe {
+        copy::complete(statement, completion, crate::xact::inbox_rows_since(mark));
+        crate::worker::after_utility(&*statement);
+    }
 }
 
 #[cfg(not(feature = "pg18"))]

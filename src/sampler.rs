@@ -1,0 +1,266 @@
+//! Samples: the server's cumulative statistics of each partition, beside our
+//! own exact counters from shared memory.
+//!
+//! Reads statistics and sizes by OID without ever waiting for a lock on a
+//! user's table; writes pss.sample. What a sample means (load, or nothing at
+//! all after a reset) is decided in pss-core.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pss_core::series::Counters;
+
+use crate::catalog::{self, ShardedTable};
+use crate::error::Result;
+use crate::shmem::tables;
+
+/// The counters of one partition at one time.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    pub partition: u16,
+    pub counters: Counters,
+    /// Blocks found in shared buffers.
+    pub blocks_hit: u64,
+    /// Bytes of the heap; `None`: not looked at this time.
+    pub size: Option<i64>,
+    /// Rows that pss routed here, cumulative since the server started.
+    pub own_rows: u64,
+    /// New keys that pss placed here, likewise.
+    pub own_keys: u64,
+}
+
+/// Load of a partition since the sample before, cost units per second.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnAndForeign {
+    pub own: f64,
+    pub foreign: f64,
+}
+
+/// Reads the counters of all partitions that exist, in order of their number.
+pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
+    // SAFETY: drops cached statistics, so that this cycle sees today's.
+    unsafe { pg_sys::pgstat_clear_snapshot() };
+    let mut readings = catalog::read(|client| {
+        let rows = client.select(
+            "SELECT p.partition,
+                    pg_catalog.pg_stat_get_tuples_inserted(c.oid),
+                    pg_catalog.pg_stat_get_tuples_updated(c.oid),
+                    pg_catalog.pg_stat_get_tuples_deleted(c.oid),
+                    pg_catalog.pg_stat_get_tuples_fetched(c.oid)
+                        OPERATOR(pg_catalog.+) i.fetched,
+                    pg_catalog.pg_stat_get_tuples_returned(c.oid),
+                    pg_catalog.pg_stat_get_blocks_fetched(c.oid)
+                        OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_blocks_fetched(c.reltoastrelid)
+                        OPERATOR(pg_catalog.+) i.blocks,
+                    pg_catalog.pg_stat_get_blocks_hit(c.oid)
+                        OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_blocks_hit(c.reltoastrelid)
+                        OPERATOR(pg_catalog.+) i.hit
+             FROM pss.partition p
+             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.leaf
+             CROSS JOIN LATERAL (
+                 SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_tuples_fetched(x.indexrelid)), 0)::pg_catalog.int8,
+                        COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_blocks_fetched(x.indexrelid)), 0)::pg_catalog.int8,
+                        COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_blocks_hit(x.indexrelid)), 0)::pg_catalog.int8
+                 FROM pg_catalog.pg_index x
+                 WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid) AS i (fetched, blocks, hit)
+             WHERE p.relation OPERATOR(pg_catalog.=) $1
+             ORDER BY p.partition",
+            None,
+            &[table.relation.into()],
+        )?;
+        let mut readings = Vec::with_capacity(rows.len());
+        for row in rows {
+            let count =
+                |n| Ok::<u64, pgrx::spi::Error>(row.get::<i64>(n)?.unwrap_or(0).max(0) as u64);
+            let (fetched, hit) = (count(7)?, count(8)?);
+            readings.push(Reading {
+                partition: row.get::<i32>(1)?.unwrap_or(0) as u16,
+                counters: Counters {
+                    inserted: count(2)?,
+                    updated: count(3)?,
+                    deleted: count(4)?,
+                    index_fetched: count(5)?,
+                    sequentially_read: count(6)?,
+                    blocks_read: fetched.saturating_sub(hit),
+                },
+                blocks_hit: hit,
+                size: None,
+                own_rows: 0,
+                own_keys: 0,
+            });
+        }
+        Ok(readings)
+    })?;
+    read_own_counters(table.relation, &mut readings);
+    if with_sizes {
+        read_sizes(table, &mut readings)?;
+    }
+    Ok(readings)
+}
+
+fn read_own_counters(relation: pg_sys::Oid, readings: &mut [Reading]) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let Some(shared) = tables::find(relation) else { return };
+    let partitions = shared.partitions();
+    for reading in readings {
+        if let Some(own) = partitions.get(usize::from(reading.partition)) {
+            reading.own_rows = own.rows.load(Relaxed);
+            reading.own_keys = own.keys.load(Relaxed);
+        }
+    }
+}
+
+/// Heap sizes, of those partitions that nobody has locked exclusively.
+fn read_sizes(table: &ShardedTable, readings: &mut [Reading]) -> Result<()> {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    let free: Vec<pg_sys::Oid> = table
+        .partitions
+        .iter()
+        .map(|p| p.leaf)
+        // SAFETY: takes the lock or does not; released when the transaction ends.
+        .filter(|&leaf| unsafe { pg_sys::ConditionalLockRelationOid(leaf, lock) })
+        .collect();
+    catalog::read(|client| {
+        let rows = client.select(
+            "SELECT p.partition, pg_catalog.pg_relation_size(p.leaf) FROM pss.partition p
+             WHERE p.relation OPERATOR(pg_catalog.=) $1
+               AND p.leaf OPERATOR(pg_catalog.=) ANY ($2)",
+            None,
+            &[table.relation.into(), free.into()],
+        )?;
+        for row in rows {
+            let partition = row.get::<i32>(1)?.unwrap_or(-1);
+            let size = row.get::<i64>(2)?;
+            if let Some(r) = readings.iter_mut().find(|r| i32::from(r.partition) == partition) {
+                r.size = size;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Writes one sample of all partitions; `loads` beside `readings`.
+pub fn record(
+    relation: pg_sys::Oid,
+    at: pg_sys::TimestampTz,
+    readings: &[Reading],
+    loads: &[Option<OwnAndForeign>],
+) -> Result<()> {
+    let column = |f: fn(&Reading) -> u64| readings.iter().map(|r| f(r) as i64).collect::<Vec<_>>();
+    let partitions: Vec<i32> = readings.iter().map(|r| i32::from(r.partition)).collect();
+    let sizes: Vec<Option<i64>> = readings.iter().map(|r| r.size).collect();
+    let own: Vec<Option<f64>> = loads.iter().map(|l| l.map(|l| l.own)).collect();
+    let foreign: Vec<Option<f64>> = loads.iter().map(|l| l.map(|l| l.foreign)).collect();
+    catalog::as_extension_owner(|| {
+        Ok(Spi::run_with_args(
+            "INSERT INTO pss.sample (relation, sampled_at, partition,
+                 tup_inserted, tup_updated, tup_deleted, idx_tup_fetch, seq_tup_read,
+                 blks_read, blks_hit, size_bytes, own_rows, own_keys, own_load, foreign_load)
+             SELECT $1, $2, u.*
+             FROM ROWS FROM (
+                 pg_catalog.unnest($3::pg_catalog.int4[]),
+                 pg_catalog.unnest($4::pg_catalog.int8[]), pg_catalog.unnest($5::pg_catalog.int8[]),
+                 pg_catalog.unnest($6::pg_catalog.int8[]), pg_catalog.unnest($7::pg_catalog.int8[]),
+                 pg_catalog.unnest($8::pg_catalog.int8[]), pg_catalog.unnest($9::pg_catalog.int8[]),
+                 pg_catalog.unnest($10::pg_catalog.int8[]), pg_catalog.unnest($11::pg_catalog.int8[]),
+                 pg_catalog.unnest($12::pg_catalog.int8[]), pg_catalog.unnest($13::pg_catalog.int8[]),
+                 pg_catalog.unnest($14::pg_catalog.float8[]),
+                 pg_catalog.unnest($15::pg_catalog.float8[])) AS u",
+            &[
+                relation.into(),
+                timestamp(at).into(),
+                partitions.into(),
+                column(|r| r.counters.inserted).into(),
+                column(|r| r.counters.updated).into(),
+                column(|r| r.counters.deleted).into(),
+                column(|r| r.counters.index_fetched).into(),
+                column(|r| r.counters.sequentially_read).into(),
+                column(|r| r.counters.blocks_read).into(),
+                column(|r| r.blocks_hit).into(),
+                sizes.into(),
+                column(|r| r.own_rows).into(),
+                column(|r| r.own_keys).into(),
+                own.into(),
+                foreign.into(),
+            ],
+        )?)
+    })
+}
+
+/// When the newest sample of a table was taken.
+pub fn newest(relation: pg_sys::Oid) -> Result<Option<pg_sys::TimestampTz>> {
+    catalog::read(|client| {
+        let row = client.select(
+            "SELECT pg_catalog.max(sampled_at) FROM pss.sample
+             WHERE relation OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[relation.into()],
+        )?;
+        Ok(row.first().get::<TimestampWithTimeZone>(1)?.map(pg_sys::TimestampTz::from))
+    })
+}
+
+/// Most samples (rows) that a replay reads: bounds its time after a restart.
+const REPLAY_ROWS: i64 = 200_000;
+/// Rows fetched at a time.
+const REPLAY_BATCH: i64 = 2_000;
+
+/// Gives `f` the newest samples of a table, oldest first: time and readings.
+pub fn replay(
+    relation: pg_sys::Oid,
+    mut f: impl FnMut(pg_sys::TimestampTz, &[Reading]),
+) -> Result<()> {
+    catalog::read(|client| {
+        let mut cursor = client.try_open_cursor(
+            "SELECT * FROM (
+                 SELECT sampled_at, partition, tup_inserted, tup_updated, tup_deleted,
+                        idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys
+                 FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
+                 ORDER BY sampled_at DESC, partition DESC LIMIT $2) AS newest
+             ORDER BY sampled_at, partition",
+            &[relation.into(), REPLAY_ROWS.into()],
+        )?;
+        let mut at = 0;
+        let mut readings: Vec<Reading> = Vec::new();
+        loop {
+            let rows = cursor.fetch(REPLAY_BATCH)?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let count = |n| Ok::<u64, pgrx::spi::Error>(row.get::<i64>(n)?.unwrap_or(0) as u64);
+                let taken: pg_sys::TimestampTz =
+                    row.get::<TimestampWithTimeZone>(1)?.map_or(0, pg_sys::TimestampTz::from);
+                if taken != at && !readings.is_empty() {
+                    f(at, &readings);
+                    readings.clear();
+                }
+                at = taken;
+                readings.push(Reading {
+                    partition: row.get::<i32>(2)?.unwrap_or(0) as u16,
+                    counters: Counters {
+                        inserted: count(3)?,
+                        updated: count(4)?,
+                        deleted: count(5)?,
+                        index_fetched: count(6)?,
+                        sequentially_read: count(7)?,
+                        blocks_read: count(8)?,
+                    },
+                    blocks_hit: count(9)?,
+                    size: None,
+                    own_rows: count(10)?,
+                    own_keys: count(11)?,
+                });
+            }
+        }
+        if !readings.is_empty() {
+            f(at, &readings);
+        }
+        Ok(())
+    })
+}
+
+/// A TimestampTz as an SQL parameter.
+pub fn timestamp(at: pg_sys::TimestampTz) -> TimestampWithTimeZone {
+    TimestampWithTimeZone::try_from(at)
+        .unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
+}

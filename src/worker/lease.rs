@@ -1,0 +1,272 @@
+//! A leased worker: serves one database for as long as there is work and
+//! nobody else waits for a turn, then leaves.
+//!
+//! Statement errors never end it: each is caught with its table, logged once,
+//! counted, and the table left alone for a while.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::process::{self, Failure, transaction};
+use super::{cycle, housekeeping, memory};
+use crate::shmem::databases::{self, DatabaseShared, State};
+use crate::{catalog, guc};
+
+/// First pause of a table that failed, in milliseconds; doubles with each failure in a row.
+const BACK_OFF_MS: i32 = 1_000;
+/// Doublings of the pause: it ends at about four minutes.
+const MAX_DOUBLINGS: u32 = 8;
+/// Time between two rounds of housekeeping, in milliseconds.
+const HOUSEKEEPING_MS: i32 = 60_000;
+
+static ENTRY: AtomicPtr<DatabaseShared> = AtomicPtr::new(std::ptr::null_mut());
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pss_worker_main(database: pg_sys::Datum) {
+    process::attach_signals();
+    let database = pg_sys::Oid::from(database.value() as u32);
+    let Some(entry) = databases::find(database) else { return };
+    if entry.suspended() || process::shutdown_requested() || !enter(entry) {
+        return;
+    }
+    // SAFETY: connects as the bootstrap superuser; what is done for a table is
+    // done as its owner, and what is done to the catalog as the extension's.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
+        pg_sys::pgstat_report_appname(c"pss worker".as_ptr());
+    }
+    pin_settings();
+    Lease::new(entry).run();
+}
+
+/// Enters this process as the database's worker. False: there is one already.
+fn enter(entry: &'static DatabaseShared) -> bool {
+    // SAFETY: a static callback; the process's own id.
+    unsafe {
+        ENTRY.store(std::ptr::from_ref(entry).cast_mut(), Ordering::Relaxed);
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
+        entry
+            .worker_pid
+            .compare_exchange(0, pg_sys::MyProcPid, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    // SAFETY: null, or an entry in shared memory, which outlives the process.
+    if let Some(entry) = unsafe { ENTRY.load(Ordering::Relaxed).as_ref() } {
+        // SAFETY: a plain global of the process.
+        let me = unsafe { pg_sys::MyProcPid };
+        let _ = entry.worker_pid.compare_exchange(me, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Settings that must not come from the database or the server's configuration.
+fn pin_settings() {
+    let settings = [
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_deferrable", c"off"),
+        (c"statement_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+        (c"row_security", c"on"),
+        // Less than deadlock_timeout: whoever waits for us goes first.
+        (c"lock_timeout", c"500"),
+        // Observations may be lost in a crash; waiting for a standby must not delay them.
+        (c"synchronous_commit", c"off"),
+        // Each look at a statistic sees today's.
+        (c"stats_fetch_consistency", c"none"),
+        (c"jit", c"off"),
+    ];
+    for (name, value) in settings {
+        // SAFETY: static strings; outside a transaction, for the whole process.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+    }
+}
+
+/// A table that failed is left alone for a while.
+#[derive(Default)]
+struct Trouble {
+    in_a_row: u32,
+    until: pg_sys::TimestampTz,
+    last: Option<Failure>,
+}
+
+struct Lease {
+    entry: &'static DatabaseShared,
+    troubles: HashMap<pg_sys::Oid, Trouble>,
+    next_sample: pg_sys::TimestampTz,
+    next_decision: pg_sys::TimestampTz,
+    next_housekeeping: pg_sys::TimestampTz,
+}
+
+impl Lease {
+    fn new(entry: &'static DatabaseShared) -> Self {
+        Lease {
+            entry,
+            troubles: HashMap::new(),
+            next_sample: 0,
+            next_decision: 0,
+            next_housekeeping: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        while !self.must_leave() {
+            let Some(tables) = self.tables() else { return };
+            let now = process::now();
+            if now >= self.next_sample {
+                process::report_activity(Some(c"pss cycle"));
+                let decided = self.cycle(&tables, now);
+                process::report_activity(None);
+                if decided && others_wait() {
+                    return;
+                }
+            }
+            let pause = (self.next_sample - process::now()).max(0) as u64;
+            process::wait(Duration::from_micros(pause) + Duration::from_millis(1));
+        }
+    }
+
+    fn must_leave(&self) -> bool {
+        process::shutdown_requested() || self.entry.suspended()
+    }
+
+    /// The sharded tables; `None` if there are none, or nobody can tell: the lease is over.
+    fn tables(&self) -> Option<Vec<pg_sys::Oid>> {
+        let found = transaction(|| {
+            if !catalog::installed() {
+                return Ok(None);
+            }
+            catalog::sharded_tables().map(Some)
+        });
+        match found {
+            Ok(None) => self.entry.set_state(State::Absent),
+            Ok(Some(tables)) if tables.is_empty() => self.entry.set_state(State::Empty),
+            Ok(Some(tables)) => {
+                self.entry.set_state(State::Active);
+                return Some(tables);
+            }
+            Err(failure) if !self.must_leave() => {
+                self.entry.errors.fetch_add(1, Ordering::Relaxed);
+                warn("pss worker could not read its catalog", &failure);
+            }
+            Err(_) => {}
+        }
+        None
+    }
+
+    /// One cycle of all tables; true if it also decided.
+    fn cycle(&mut self, tables: &[pg_sys::Oid], now: pg_sys::TimestampTz) -> bool {
+        let decide = now >= self.next_decision;
+        self.next_sample = after(self.next_sample, guc::SAMPLE_INTERVAL.get(), now);
+        if decide {
+            self.next_decision = after(self.next_decision, guc::REFRESH_INTERVAL.get(), now);
+        }
+        memory::forget_others(tables);
+        self.troubles.retain(|relation, _| tables.contains(relation));
+        for &relation in tables {
+            if self.must_leave() {
+                return false;
+            }
+            self.guarded(relation, "cycle", || cycle::run(relation, decide, false).map(drop));
+        }
+        if now >= self.next_housekeeping {
+            self.next_housekeeping = process::later(now, HOUSEKEEPING_MS);
+            self.keep_house(tables);
+        }
+        self.entry.last_cycle.store(process::now(), Ordering::Relaxed);
+        self.entry.cycles.fetch_add(1, Ordering::Relaxed);
+        decide
+    }
+
+    fn keep_house(&mut self, tables: &[pg_sys::Oid]) {
+        for task in housekeeping::DATABASE_TASKS {
+            self.guarded(pg_sys::InvalidOid, task.name, task.run);
+        }
+        for &relation in tables {
+            for task in housekeeping::TABLE_TASKS {
+                if self.must_leave() {
+                    return;
+                }
+                self.guarded(relation, task.name, || (task.run)(relation));
+            }
+        }
+    }
+
+    /// Runs `work` in a transaction of its own. A failure is logged unless the
+    /// same one was logged last, and the table is left alone for a while.
+    fn guarded(
+        &mut self,
+        relation: pg_sys::Oid,
+        name: &str,
+        work: impl FnOnce() -> crate::error::Result<()>,
+    ) {
+        let trouble = self.troubles.entry(relation).or_default();
+        if process::now() < trouble.until {
+            return;
+        }
+        match transaction(work) {
+            Ok(()) => *trouble = Trouble { last: trouble.last.take(), ..Trouble::default() },
+            Err(_) if self.entry.suspended() || process::shutdown_requested() => {}
+            Err(failure) => {
+                let pause = BACK_OFF_MS << trouble.in_a_row.min(MAX_DOUBLINGS);
+                trouble.in_a_row += 1;
+                trouble.until = process::later(process::now(), pause);
+                self.entry.errors.fetch_add(1, Ordering::Relaxed);
+                if trouble.last.as_ref() != Some(&failure) {
+                    report_failure(relation, name, &failure);
+                    trouble.last = Some(failure);
+                }
+            }
+        }
+    }
+}
+
+/// The next time on a grid of `interval_ms`; a grid that was missed starts anew.
+fn after(
+    due: pg_sys::TimestampTz,
+    interval_ms: i32,
+    now: pg_sys::TimestampTz,
+) -> pg_sys::TimestampTz {
+    let next = process::later(due, interval_ms);
+    if next > now { next } else { process::later(now, interval_ms) }
+}
+
+fn others_wait() -> bool {
+    databases::registered().any(|d| d.waiting.load(Ordering::Relaxed) != 0)
+}
+
+fn report_failure(relation: pg_sys::Oid, name: &str, failure: &Failure) {
+    let known = (relation != pg_sys::InvalidOid).then_some(relation);
+    let table = known.and_then(|r| transaction(|| Ok(catalog::relation_name(r))).ok());
+    let what = match table {
+        Some(table) => format!("pss worker: {name} of table \"{table}\" failed"),
+        None => format!("pss worker: {name} failed"),
+    };
+    warn(&what, failure);
+    let message = format!("{name} failed: {} ({})", failure.message, failure.sqlstate());
+    // The event is a courtesy: if even that fails, the server log has said it.
+    let _ = transaction(|| catalog::log_event(known, "error", &message, None));
+}
+
+fn warn(what: &str, failure: &Failure) {
+    crate::error::PssError::new(failure.code, what)
+        .detail(format!("{} (SQLSTATE {}).", failure.message, failure.sqlstate()))
+        .hint("The worker tries again later; SELECT * FROM pss.stat_worker shows its state.")
+        .warn();
+}

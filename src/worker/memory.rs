@@ -1,0 +1,90 @@
+//! What this process remembers of each table between two cycles.
+//!
+//! A memory is good only while it has seen every sample in pss.sample, the
+//! newest included; otherwise (another process sampled meanwhile, a rollback,
+//! a restart, a changed table or interval) it is made anew from the samples.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use pgrx::pg_sys;
+
+use super::brain::Brain;
+use crate::catalog::ShardedTable;
+use crate::error::Result;
+use crate::{guc, sampler};
+
+/// One table as this process knows it.
+pub struct Memory {
+    pub brain: Brain,
+    /// Time of the newest sample taken in.
+    pub sampled_at: Option<pg_sys::TimestampTz>,
+    /// When the sizes were last read.
+    pub sizes_at: pg_sys::TimestampTz,
+    /// Decisions since forecasts and scores were last written.
+    pub since_report: u32,
+    /// Why the last decision chose the shares it did.
+    pub reason: String,
+    fingerprint: Fingerprint,
+}
+
+/// What a memory depends on beside the samples.
+#[derive(PartialEq)]
+struct Fingerprint {
+    partitions: Vec<(u16, pg_sys::Oid)>,
+    interval_ms: i32,
+}
+
+impl Fingerprint {
+    fn of(table: &ShardedTable) -> Self {
+        Fingerprint {
+            partitions: table.partitions.iter().map(|p| (p.number, p.leaf)).collect(),
+            interval_ms: guc::SAMPLE_INTERVAL.get(),
+        }
+    }
+}
+
+thread_local! {
+    static MEMORIES: RefCell<HashMap<pg_sys::Oid, Memory>> = RefCell::new(HashMap::new());
+}
+
+/// Takes the memory of a table out, rebuilt if need be. It must be put back
+/// with [`keep`] when the cycle has succeeded; one that is not is forgotten.
+pub fn recall(table: &ShardedTable) -> Result<Memory> {
+    let newest = sampler::newest(table.relation)?;
+    let fingerprint = Fingerprint::of(table);
+    if let Some(memory) = MEMORIES.with_borrow_mut(|m| m.remove(&table.relation))
+        && memory.sampled_at == newest
+        && memory.fingerprint == fingerprint
+    {
+        return Ok(memory);
+    }
+    rebuild(table, fingerprint)
+}
+
+pub fn keep(relation: pg_sys::Oid, memory: Memory) {
+    MEMORIES.with_borrow_mut(|m| m.insert(relation, memory));
+}
+
+/// Forgets the tables that are not in `present`.
+pub fn forget_others(present: &[pg_sys::Oid]) {
+    MEMORIES.with_borrow_mut(|m| m.retain(|relation, _| present.contains(relation)));
+}
+
+fn rebuild(table: &ShardedTable, fingerprint: Fingerprint) -> Result<Memory> {
+    let interval_us = i64::from(fingerprint.interval_ms) * 1000;
+    let mut brain = Brain::new(table.partitions.len(), interval_us);
+    let mut sampled_at = None;
+    sampler::replay(table.relation, |at, readings| {
+        brain.observe(table, at, readings);
+        sampled_at = Some(at);
+    })?;
+    Ok(Memory {
+        brain,
+        sampled_at,
+        sizes_at: 0,
+        since_report: 0,
+        reason: String::new(),
+        fingerprint,
+    })
+}

@@ -1,0 +1,36 @@
+//! The background processes: a launcher that knows which databases have work,
+//! and leased workers that do it.
+//!
+//! - [`launcher`]: connected to no database; hands out leases
+//! - [`lease`]: a leased worker's life: connect, run cycles, leave
+//! - [`cycle`]: sample, decide, publish, score; also behind `pss_refresh()`
+//! - [`memory`], [`brain`]: what a process remembers of a table, and the seam
+//!   to the decisions of pss-core
+//! - [`housekeeping`]: retention, sweep, rebuilds, ANALYZE
+//! - [`database_ddl`], [`commit`], [`process`]: staying out of the way of DDL,
+//!   acting at commit, signals and transactions
+//!
+//! Nothing here may ever stop an insert: without a worker, weights age out and
+//! keys are placed by capacity.
+
+mod brain;
+mod commit;
+mod cycle;
+mod database_ddl;
+mod housekeeping;
+mod launcher;
+mod lease;
+mod memory;
+mod process;
+mod report;
+
+pub use commit::{nudge, publish_at_commit};
+pub use database_ddl::{after_utility, before_utility};
+pub use process::now;
+
+/// Registers the launcher and the transaction callbacks; only from
+/// shared_preload_libraries.
+pub fn init() {
+    commit::init();
+    launcher::register();
+}
