@@ -7,6 +7,7 @@
 use pgrx::pg_sys;
 use pss_core::control::{Controller, Observation, Plan, Scores, Settings};
 use pss_core::forecast::{self, Forecaster};
+use pss_core::level::CLASSES;
 use pss_core::series::{CostModel, Meter};
 use pss_core::weights::Damping;
 use pss_core::{cohort, weights};
@@ -61,7 +62,7 @@ impl Brain {
         self.tell_gap(table, at);
         let n = table.partitions.len();
         let mut foreign = vec![None; n];
-        let mut placed = vec![0.0; n];
+        let mut placed = vec![[0.0; CLASSES]; n];
         let mut loads = Vec::with_capacity(readings.len());
         for reading in readings {
             let position = table.partitions.iter().position(|p| p.number == reading.partition);
@@ -71,7 +72,9 @@ impl Brain {
             };
             let load = self.meters[i].sample(at, reading.counters, reading.own_rows);
             let earlier = self.keys[i].replace(reading.own_keys);
-            placed[i] = earlier.and_then(|k| reading.own_keys.checked_sub(k)).unwrap_or(0) as f64;
+            // Samples count keys without their sizes: all of them are of the class "unknown".
+            placed[i][0] =
+                earlier.and_then(|k| reading.own_keys.checked_sub(k)).unwrap_or(0) as f64;
             if let Some(load) = load {
                 self.own[i] = load.own;
                 foreign[i] = Some(load.foreign);
@@ -90,11 +93,11 @@ impl Brain {
         let steps = (at - last + self.interval_us / 2) / self.interval_us;
         let n = table.partitions.len();
         for _ in 1..steps.min(LONGEST_GAP) {
-            self.tell(table, &vec![None; n], &vec![0.0; n]);
+            self.tell(table, &vec![None; n], &vec![[0.0; CLASSES]; n]);
         }
     }
 
-    fn tell(&mut self, table: &ShardedTable, foreign: &[Option<f64>], placed: &[f64]) {
+    fn tell(&mut self, table: &ShardedTable, foreign: &[Option<f64>], placed: &[[f64; CLASSES]]) {
         let capacity: Vec<f64> = table.partitions.iter().map(|p| p.capacity).collect();
         let in_service: Vec<bool> = table.partitions.iter().map(|p| p.active).collect();
         let seen = Observation {

@@ -104,12 +104,13 @@ fn round(served: &[pg_sys::Oid], leases: &mut Vec<Lease>, complained: &mut bool)
         .filter(|d| wants_lease(d, now))
         .collect();
     due.sort_by_key(|d| d.lease_ended.load(Ordering::Relaxed));
+    let busy = |leases: &[Lease]| databases::registered().filter(|d| leased(leases, d)).count();
     let mut crowded = false;
     for database in due {
+        database.waiting.store(0, Ordering::Relaxed);
         if now < database.not_before.load(Ordering::Relaxed) {
             crowded = true;
-        } else if leases.len() < guc::MAX_WORKERS.get() as usize {
-            database.waiting.store(0, Ordering::Relaxed);
+        } else if busy(leases) < guc::MAX_WORKERS.get() as usize {
             match lease(database) {
                 Some(lease) => {
                     leases.push(lease);

@@ -119,7 +119,8 @@ impl Lease {
         Lease {
             entry,
             troubles: HashMap::new(),
-            next_sample: 0,
+            // A lease that follows another keeps its pace.
+            next_sample: due_after(entry),
             next_decision: 0,
             next_housekeeping: 0,
         }
@@ -134,6 +135,7 @@ impl Lease {
                 let decided = self.cycle(&tables, now);
                 process::report_activity(None);
                 if decided && others_wait() {
+                    self.entry.not_before.store(due_after(self.entry), Ordering::Relaxed);
                     return;
                 }
             }
@@ -223,6 +225,8 @@ impl Lease {
         match transaction(work) {
             Ok(()) => *trouble = Trouble { last: trouble.last.take(), ..Trouble::default() },
             Err(_) if self.entry.suspended() || process::shutdown_requested() => {}
+            // Dropped under our hands: the lease ends quietly.
+            Err(_) if transaction(|| Ok(catalog::installed())) == Ok(false) => {}
             Err(failure) => {
                 let pause = BACK_OFF_MS << trouble.in_a_row.min(MAX_DOUBLINGS);
                 trouble.in_a_row += 1;
@@ -235,6 +239,11 @@ impl Lease {
             }
         }
     }
+}
+
+/// When the database's next sample is due, by its last cycle.
+fn due_after(entry: &DatabaseShared) -> pg_sys::TimestampTz {
+    process::later(entry.last_cycle.load(Ordering::Relaxed), guc::SAMPLE_INTERVAL.get())
 }
 
 /// The next time on a grid of `interval_ms`; a grid that was missed starts anew.

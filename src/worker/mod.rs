@@ -24,7 +24,7 @@ mod memory;
 mod process;
 mod report;
 
-pub use commit::{nudge, publish_at_commit};
+pub use commit::nudge;
 pub use database_ddl::{after_utility, before_utility};
 pub use process::now;
 

@@ -168,6 +168,18 @@ impl Controller {
         &self.cohorts
     }
 
+    /// The forecasters of foreign load, by partition.
+    pub fn forecasters(&self) -> &[Forecaster] {
+        &self.forecasters
+    }
+
+    /// The weights in force, from which the next shares are damped: known from the catalog after
+    /// a restart, or when somebody else published.
+    pub fn set_published(&mut self, weights: &[f64]) {
+        self.published.clear();
+        self.published.extend_from_slice(weights);
+    }
+
     /// How the policies have done lately; `None` before the first score.
     pub fn scores(&self) -> Option<Scores> {
         self.shadows.scores()
