@@ -24,6 +24,7 @@ mod key;
 mod leaves;
 mod map;
 mod meta;
+mod partitions;
 mod raw;
 mod router;
 mod sampler;

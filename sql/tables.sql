@@ -1,0 +1,76 @@
+-- Making and unmaking sharded tables. All of them change or read a whole table:
+-- only its owner may, and only roles that were granted the function. The C
+-- symbols are in src/partitions/.
+
+CREATE FUNCTION pss_distribute_table(
+    relation            regclass,
+    distribution_column name,
+    partitions          int      DEFAULT 8,
+    mapping             text     DEFAULT 'row',
+    existing            text     DEFAULT 'attach',
+    nodes               name[]   DEFAULT NULL,
+    colocate_with       regclass DEFAULT NULL
+) RETURNS TABLE (partition int, relation regclass, node name)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_distribute_table_wrapper';
+COMMENT ON FUNCTION pss_distribute_table(regclass, name, int, text, text, name[], regclass)
+IS 'makes a table a sharded table; existing rows are attached as partition 0 or, with existing => ''copy'', routed';
+REVOKE ALL ON FUNCTION pss_distribute_table(regclass, name, int, text, text, name[], regclass) FROM PUBLIC;
+
+CREATE FUNCTION pss_undistribute_table(relation regclass)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_undistribute_table_wrapper';
+COMMENT ON FUNCTION pss_undistribute_table(regclass)
+IS 'makes a sharded table an ordinary table of the same name again, with every row';
+REVOKE ALL ON FUNCTION pss_undistribute_table(regclass) FROM PUBLIC;
+
+CREATE FUNCTION pss_rebuild_map(relation regclass)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_rebuild_map_wrapper';
+COMMENT ON FUNCTION pss_rebuild_map(regclass)
+IS 'rebuilds the row map from the rows, beside running writers; the number of keys seen';
+REVOKE ALL ON FUNCTION pss_rebuild_map(regclass) FROM PUBLIC;
+
+-- Triggers of sharded tables. They act on the table they fire for and check
+-- that it is ours, so anybody may name them in CREATE TRIGGER.
+
+CREATE FUNCTION pss_keep_home()
+RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_keep_home_wrapper';
+COMMENT ON FUNCTION pss_keep_home()
+IS 'trigger of sharded tables: refuses an UPDATE of the distribution column or of pss_partition';
+
+CREATE FUNCTION pss_guard_row()
+RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_guard_row_wrapper';
+COMMENT ON FUNCTION pss_guard_row()
+IS 'trigger of sharded tables with triggers of the user''s: refuses a row whose key is not the one it was routed by';
+
+CREATE FUNCTION pss_truncate_map()
+RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_truncate_map_wrapper';
+COMMENT ON FUNCTION pss_truncate_map()
+IS 'trigger of sharded tables: empties the row map when the table is truncated';
+
+CREATE FUNCTION pss_forget_dropped()
+RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_forget_dropped_wrapper';
+COMMENT ON FUNCTION pss_forget_dropped()
+IS 'event trigger: forgets sharded tables and partitions that were dropped';
+
+CREATE FUNCTION pss_forget_detached()
+RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_forget_detached_wrapper';
+COMMENT ON FUNCTION pss_forget_detached()
+IS 'event trigger: forgets partitions that were detached';
+
+CREATE EVENT TRIGGER pss_forget_dropped ON sql_drop
+EXECUTE FUNCTION pss_forget_dropped();
+COMMENT ON EVENT TRIGGER pss_forget_dropped IS 'forgets sharded tables and partitions that were dropped';
+
+CREATE EVENT TRIGGER pss_forget_detached ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
+EXECUTE FUNCTION pss_forget_detached();
+COMMENT ON EVENT TRIGGER pss_forget_detached IS 'forgets partitions that were detached';

@@ -1,0 +1,253 @@
+//! The children of a sharded table: their names, making them, our triggers,
+//! and the catalog's rows about them.
+//!
+//! Leaves need no grants of their own: rows come and go through the parent.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pss_core::slots::SlotTable;
+
+use super::sql::{
+    bare_name, extension_schema, free_name, ident, literal, one, required, rows, run, sibling,
+};
+use crate::catalog::{self, Epoch, as_extension_owner, relation_name};
+use crate::error::Result;
+use crate::map;
+use crate::meta::PARTITION_COLUMN;
+
+/// Triggers of ours. `!` sorts before, `~` after what users name theirs.
+pub const ROUTE_TRIGGER: &str = "!pss_route";
+pub const GUARD_TRIGGER: &str = "~pss_guard";
+pub const HOME_TRIGGER: &str = "~pss_home";
+pub const TRUNCATE_TRIGGER: &str = "~pss_truncate";
+
+/// Slots of a table's epochs.
+const SLOTS: usize = 4096;
+
+/// How leaves are stored.
+#[derive(Default)]
+pub struct Storage {
+    /// Behind `CREATE TABLE ... PARTITION OF ...`: access method, options, tablespace.
+    clause: String,
+}
+
+impl Storage {
+    /// As `table` is stored.
+    pub fn of(table: pg_sys::Oid) -> Result<Self> {
+        let clause = one::<String>(STORAGE, &[table.into()])?.unwrap_or_default();
+        Ok(Self { clause })
+    }
+
+    pub fn clause(&self) -> &str {
+        &self.clause
+    }
+}
+
+/// Makes the leaf for LIST bound `bound`, named `<parent>_<label>`.
+pub fn make(
+    parent: pg_sys::Oid,
+    label: &str,
+    bound: i32,
+    storage: &Storage,
+) -> Result<pg_sys::Oid> {
+    let name = sibling(parent, &free_name(&bare_name(parent)?, label, parent))?;
+    run(&format!(
+        "CREATE TABLE {name} PARTITION OF {} FOR VALUES IN ({bound}){}",
+        relation_name(parent),
+        storage.clause
+    ))?;
+    let leaf = oid_of(&name)?;
+    super::portrait::strip_grants(leaf)?;
+    Ok(leaf)
+}
+
+/// OID of the relation with this qualified, quoted name.
+pub fn oid_of(name: &str) -> Result<pg_sys::Oid> {
+    let oid = one::<pg_sys::Oid>(&format!("SELECT {}::regclass::oid", literal(name)), &[])?;
+    Ok(oid.unwrap_or(pg_sys::InvalidOid))
+}
+
+/// The leaf with LIST bound -1, if there is one.
+pub fn inbox_of(parent: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
+    one::<pg_sys::Oid>(INBOX, &[parent.into()])
+}
+
+/// Puts our triggers on the parent and the inbox. All of them go with the extension.
+pub fn make_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid, key: &str) -> Result<()> {
+    let schema = extension_schema()?;
+    let (table, key_name) = (relation_name(parent), ident(key));
+    trigger(
+        ROUTE_TRIGGER,
+        inbox,
+        &format!("BEFORE INSERT ON {{}} FOR EACH ROW EXECUTE FUNCTION {schema}.pss_route_row()"),
+    )?;
+    let equal = equality(parent, key)?;
+    trigger(
+        HOME_TRIGGER,
+        parent,
+        &format!(
+            "BEFORE UPDATE ON {{}} FOR EACH ROW
+             WHEN (NOT (OLD.{key_name} {equal} NEW.{key_name}) OR NEW.{key_name} IS NULL
+                   OR OLD.pss_partition <> NEW.pss_partition OR NEW.pss_partition IS NULL)
+             EXECUTE FUNCTION {schema}.pss_keep_home()"
+        ),
+    )?;
+    trigger(
+        TRUNCATE_TRIGGER,
+        parent,
+        &format!(
+            "AFTER TRUNCATE ON {{}} FOR EACH STATEMENT EXECUTE FUNCTION {schema}.pss_truncate_map()"
+        ),
+    )?;
+    run(&format!(
+        "COMMENT ON COLUMN {table}.{} IS 'partition of the row (pss); -1: not routed yet'",
+        PARTITION_COLUMN.to_string_lossy()
+    ))
+}
+
+/// Puts the guard on the parent if users have triggers there that may change the key of a row
+/// after it has been routed.
+pub fn make_guard(parent: pg_sys::Oid) -> Result<()> {
+    if one::<bool>(ROW_TRIGGER_BEFORE_INSERT, &[parent.into()])?.is_none() {
+        return Ok(());
+    }
+    let schema = extension_schema()?;
+    trigger(
+        GUARD_TRIGGER,
+        parent,
+        &format!(
+            "BEFORE INSERT ON {{}} FOR EACH ROW WHEN (NEW.pss_partition >= 0)
+             EXECUTE FUNCTION {schema}.pss_guard_row()"
+        ),
+    )
+}
+
+/// Removes triggers of ours that an earlier life of the table left.
+pub fn drop_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid) -> Result<()> {
+    for (trigger, on) in [
+        (ROUTE_TRIGGER, inbox),
+        (HOME_TRIGGER, parent),
+        (TRUNCATE_TRIGGER, parent),
+        (GUARD_TRIGGER, parent),
+    ] {
+        run(&format!("DROP TRIGGER IF EXISTS {} ON {}", ident(trigger), relation_name(on)))?;
+    }
+    Ok(())
+}
+
+/// A trigger that fires whatever session_replication_role is, and goes with the extension.
+fn trigger(name: &str, on: pg_sys::Oid, definition: &str) -> Result<()> {
+    let (table, name) = (relation_name(on), ident(name));
+    run(&format!("CREATE TRIGGER {name} {}", definition.replacen("{}", &table, 1)))?;
+    run(&format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"))?;
+    run(&format!("ALTER TRIGGER {name} ON {table} DEPENDS ON EXTENSION pss"))
+}
+
+/// The equality that key identity goes by, as an operator: whatever search_path says.
+fn equality(parent: pg_sys::Oid, key: &str) -> Result<String> {
+    let operator = rows(EQUALITY, &[parent.into(), key.into()], |row| required::<String>(row, 1))?;
+    Ok(operator.into_iter().next().unwrap_or_else(|| "OPERATOR(pg_catalog.=)".into()))
+}
+
+/// Enters the table, its leaves (by partition number) and epoch 0 into the catalog; makes its map.
+pub fn register(parent: pg_sys::Oid, key: &str, leaves: &[(i32, pg_sys::Oid)]) -> Result<()> {
+    as_extension_owner(|| -> Result<()> {
+        Spi::run_with_args(
+            "INSERT INTO pss.sharded_table (relation, distribution_column, slots) VALUES ($1, $2, $3)",
+            &[parent.into(), key.into(), (SLOTS as i32).into()],
+        )?;
+        for &(number, leaf) in leaves {
+            Spi::run_with_args(
+                "INSERT INTO pss.partition (relation, partition, leaf) VALUES ($1, $2, $3)",
+                &[parent.into(), number.into(), leaf.into()],
+            )?;
+        }
+        Ok(())
+    })?;
+    let weights = vec![1.0 / leaves.len() as f64; leaves.len()];
+    let epoch = Epoch {
+        number: 0,
+        salt: u64::from(parent.to_u32()),
+        slots: SlotTable::build(&weights, SLOTS),
+        weights,
+    };
+    catalog::insert_epoch(parent, &epoch, "distributed: in proportion to capacity", None)?;
+    map::create(parent)?;
+    Ok(())
+}
+
+/// Forgets a sharded table: catalog, map, shared memory. Its rows are not touched.
+pub fn forget(relation: pg_sys::Oid) -> Result<()> {
+    map::drop_map(relation)?;
+    as_extension_owner(|| -> Result<()> {
+        for table in ["sharded_table", "epoch", "sample", "forecast", "score"] {
+            Spi::run_with_args(
+                &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),
+                &[relation.into()],
+            )?;
+        }
+        Ok(())
+    })?;
+    crate::shmem::tables::forget(relation);
+    map::forget_cached(relation);
+    Ok(())
+}
+
+/// Forgets one partition of a sharded table, and where its keys were.
+pub fn forget_partition(relation: pg_sys::Oid, number: i32) -> Result<()> {
+    let map = catalog::sharded_table(relation)?.and_then(|table| table.map);
+    as_extension_owner(|| -> Result<()> {
+        Spi::run_with_args(
+            "DELETE FROM pss.partition WHERE relation OPERATOR(pg_catalog.=) $1
+                AND partition OPERATOR(pg_catalog.=) $2",
+            &[relation.into(), number.into()],
+        )?;
+        if let Some(map) = map {
+            Spi::run_with_args(
+                &format!(
+                    "DELETE FROM {} WHERE (e OPERATOR(pg_catalog.&) 65535) OPERATOR(pg_catalog.=) $1",
+                    relation_name(map)
+                ),
+                &[i64::from(number).into()],
+            )?;
+        }
+        Ok(())
+    })?;
+    crate::shmem::tables::invalidate_cache(relation);
+    map::forget_cached(relation);
+    Ok(())
+}
+
+const STORAGE: &str = "
+    SELECT CASE WHEN a.amname <> 'heap' THEN ' USING ' || quote_ident(a.amname) ELSE '' END
+        || COALESCE((SELECT ' WITH (' || string_agg(o, ', ') || ')' FROM (
+               SELECT unnest(c.reloptions)
+               UNION ALL
+               SELECT 'toast.' || o FROM pg_class t, unnest(t.reloptions) AS o
+               WHERE t.oid = c.reltoastrelid) AS all_options (o)), '')
+        || COALESCE(' TABLESPACE ' || quote_ident(s.spcname), '')
+    FROM pg_class c
+    LEFT JOIN pg_am a ON a.oid = c.relam
+    LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
+    WHERE c.oid = $1";
+
+const INBOX: &str = "
+    SELECT c.oid FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+    WHERE inhparent = $1 AND pg_get_expr(relpartbound, c.oid) IN ('FOR VALUES IN (''-1'')', 'FOR VALUES IN (-1)',
+                                                                   'FOR VALUES IN (''-1''::integer)')";
+
+const ROW_TRIGGER_BEFORE_INSERT: &str = "
+    SELECT true FROM pg_trigger
+    WHERE tgrelid = $1 AND NOT tgisinternal AND tgtype & 7 = 7 AND tgname !~ '^[!~]pss_' LIMIT 1";
+
+const EQUALITY: &str = "
+    SELECT format('OPERATOR(%s.%s)', n.nspname::regnamespace, oprname)
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_opclass c ON c.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'hash') AND c.opcdefault
+                     AND c.opcintype = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+    JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 1
+                  AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
+    JOIN pg_operator p ON p.oid = o.amopopr
+    JOIN pg_namespace n ON n.oid = p.oprnamespace
+    WHERE a.attrelid = $1 AND a.attname = $2";

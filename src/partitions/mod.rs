@@ -1,0 +1,99 @@
+//! Making sharded tables and ordinary ones again, rebuilding row maps, checking.
+//!
+//! Everything here is DDL through SQL: with the rights of the table's owner for
+//! the user's objects, of the extension's owner for the catalog's. The functions
+//! pin search_path (sql/tables.sql), so unqualified names in queries are
+//! pg_catalog's and PostgreSQL's deparsers qualify all others.
+
+mod adopt;
+mod children;
+mod describe;
+mod distribute;
+mod keys;
+mod portrait;
+mod rebuild;
+mod refuse;
+mod request;
+mod sql;
+mod triggers;
+mod undistribute;
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::catalog;
+use crate::error::{OrRaise, Result};
+use request::{Arguments, Request, null};
+use sql::{as_table_owner, require_owner};
+
+/// Name of the only node, in the 64 bytes that a `name` occupies.
+static LOCAL_NODE: [u8; 64] = {
+    let mut name = [0; 64];
+    let local = b"local";
+    let mut i = 0;
+    while i < local.len() {
+        name[i] = local[i];
+        i += 1;
+    }
+    name
+};
+
+#[pg_extern(sql = false)]
+fn pss_distribute_table(
+    relation: Option<pg_sys::Oid>,
+    distribution_column: Option<&CStr>,
+    partitions: Option<i32>,
+    mapping: Option<&str>,
+    existing: Option<&str>,
+    nodes: Option<pgrx::Array<'_, &CStr>>,
+    colocate_with: Option<pg_sys::Oid>,
+) -> TableIterator<
+    'static,
+    (name!(partition, i32), name!(relation, pg_sys::Oid), name!(node, &'static CStr)),
+> {
+    let column = distribution_column.map(CStr::to_string_lossy);
+    let nodes = nodes.map(|nodes| {
+        nodes
+            .iter()
+            .map(|n| n.map_or_else(String::new, |n| n.to_string_lossy().into_owned()))
+            .collect()
+    });
+    let arguments = Arguments {
+        relation,
+        column: column.as_deref(),
+        partitions,
+        mapping,
+        existing,
+        nodes,
+        colocate_with,
+    };
+    TableIterator::new(distributed(arguments).or_raise())
+}
+
+fn distributed(arguments: Arguments<'_>) -> Result<Vec<(i32, pg_sys::Oid, &'static CStr)>> {
+    let request = Request::new(arguments)?;
+    require_owner(request.relation)?;
+    let parent = as_table_owner(request.relation, || distribute::distribute(&request))?;
+    let node = CStr::from_bytes_until_nul(&LOCAL_NODE).unwrap_or_default();
+    let table = catalog::require_sharded_table(parent)?;
+    Ok(table.partitions.iter().map(|p| (i32::from(p.number), p.leaf, node)).collect())
+}
+
+#[pg_extern(sql = false)]
+fn pss_undistribute_table(relation: Option<pg_sys::Oid>) {
+    owned(relation).and_then(|r| as_table_owner(r, || undistribute::undistribute(r))).or_raise();
+}
+
+#[pg_extern(sql = false)]
+fn pss_rebuild_map(relation: Option<pg_sys::Oid>) -> i64 {
+    owned(relation).and_then(|r| as_table_owner(r, || rebuild::rebuild(r))).or_raise()
+}
+
+fn owned(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
+    let relation = relation.ok_or_else(|| null("relation"))?;
+    catalog::require_sharded_table(relation)?;
+    require_owner(relation)?;
+    Ok(relation)
+}

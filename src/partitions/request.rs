@@ -1,0 +1,99 @@
+//! What `pss_distribute_table` was asked for, checked as far as that goes
+//! without looking at the table.
+
+use pgrx::prelude::*;
+
+use crate::error::{PssError, Result};
+
+/// Most partitions of one table.
+pub const MAX_PARTITIONS: i32 = 1024;
+
+/// What happens to the rows that a table already has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Existing {
+    /// The table becomes partition 0 as it is.
+    Attach,
+    /// Every row is routed.
+    Copy,
+}
+
+/// A checked request.
+#[derive(Debug)]
+pub struct Request {
+    pub relation: pgrx::pg_sys::Oid,
+    pub column: String,
+    pub partitions: i32,
+    pub existing: Existing,
+}
+
+/// Arguments as they come from SQL; any may be NULL.
+pub struct Arguments<'a> {
+    pub relation: Option<pgrx::pg_sys::Oid>,
+    pub column: Option<&'a str>,
+    pub partitions: Option<i32>,
+    pub mapping: Option<&'a str>,
+    pub existing: Option<&'a str>,
+    pub nodes: Option<Vec<String>>,
+    pub colocate_with: Option<pgrx::pg_sys::Oid>,
+}
+
+impl Request {
+    /// Checks the arguments (22004 for NULL, 22023 for a bad value, 0A000 for what this version
+    /// does not do).
+    pub fn new(arguments: Arguments<'_>) -> Result<Self> {
+        let relation = arguments.relation.ok_or_else(|| null("relation"))?;
+        let column = arguments.column.ok_or_else(|| null("distribution_column"))?.to_owned();
+        let partitions = arguments.partitions.ok_or_else(|| null("partitions"))?;
+        if !(1..=MAX_PARTITIONS).contains(&partitions) {
+            return Err(invalid(format!("number of partitions {partitions} is out of range"))
+                .detail(format!("A table has 1 to {MAX_PARTITIONS} partitions.")));
+        }
+        match arguments.mapping.ok_or_else(|| null("mapping"))? {
+            "row" => {}
+            "slot" => {
+                return Err(unsupported("mapping \"slot\" is not available in this version")
+                    .hint("Use mapping => 'row'."));
+            }
+            other => {
+                return Err(
+                    invalid(format!("unknown mapping \"{other}\"")).hint("Use mapping => 'row'.")
+                );
+            }
+        }
+        let existing = match arguments.existing.ok_or_else(|| null("existing"))? {
+            "attach" => Existing::Attach,
+            "copy" => Existing::Copy,
+            other => {
+                return Err(invalid(format!("unknown way to treat existing rows: \"{other}\""))
+                    .hint("Use existing => 'attach' or existing => 'copy'."));
+            }
+        };
+        if let Some(node) = arguments.nodes.iter().flatten().find(|node| *node != "local") {
+            return Err(unsupported(format!(
+                "partitions on node \"{node}\" are not available in this version"
+            ))
+            .hint("Leave out nodes, or use nodes => '{local}'."));
+        }
+        if arguments.colocate_with.is_some() {
+            return Err(unsupported("colocation is not available in this version")
+                .hint("Leave out colocate_with."));
+        }
+        Ok(Self { relation, column, partitions, existing })
+    }
+}
+
+/// An argument that must not be NULL is (22004).
+pub fn null(argument: &str) -> PssError {
+    PssError::new(
+        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        format!("{argument} must not be null"),
+    )
+}
+
+fn invalid(message: impl Into<String>) -> PssError {
+    PssError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+}
+
+fn unsupported(message: impl Into<String>) -> PssError {
+    PssError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, message)
+}

@@ -1,0 +1,156 @@
+//! Trigger functions that keep a sharded table whole, whatever door rows come by.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::children;
+use super::sql::{one, required, rows};
+use crate::catalog;
+use crate::error::{self, OrRaise, PssError};
+use crate::router::Router;
+use crate::{map, meta};
+
+type RowResult<'a> =
+    std::result::Result<Option<PgHeapTuple<'a, pgrx::AllocatedByPostgres>>, pgrx::PgTriggerError>;
+
+/// BEFORE UPDATE of a parent, only WHEN key or partition change: refuses (0A000).
+#[pg_trigger(sql = false)]
+fn pss_keep_home<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
+    let table = catalog::relation_name(root_of(trigger.relid()?));
+    PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot change the distribution column or pss_partition of a row of {table}"),
+    )
+    .detail("The row would have to move to its new key's partition.")
+    .hint("Delete the row and insert it with its new key.")
+    .raise()
+}
+
+/// BEFORE INSERT of leaves, last: the row's key must be the one it was routed by, for a user's
+/// trigger may have changed it (23514).
+#[pg_trigger(sql = false)]
+fn pss_guard_row<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
+    let leaf = trigger.relid()?;
+    let row = trigger.new();
+    if let Some((table, number)) = meta::table_of_leaf(leaf).or_raise()
+        && let Ok(number) = u16::try_from(number)
+    {
+        let column =
+            std::ffi::CString::new(table.table.distribution_column.as_str()).unwrap_or_default();
+        let key = key_of(trigger, leaf, &column);
+        let home = Router::of(table.clone())
+            .and_then(|mut router| match key {
+                Some(key) => router.adopt(key, number),
+                None => Ok(number),
+            })
+            .or_raise();
+        if home != number {
+            PssError::new(
+                PgSqlErrorCode::ERRCODE_CHECK_VIOLATION,
+                format!("a trigger changed the data key of a row routed to partition {number}"),
+            )
+            .detail(format!("The key it has now lives in partition {home}."))
+            .hint("Set the key before the row is inserted, not in a BEFORE ROW trigger.")
+            .raise();
+        }
+    }
+    Ok(row)
+}
+
+/// The key of the row that the trigger was called for; `None`: NULL.
+fn key_of(
+    trigger: &pgrx::PgTrigger<'_>,
+    leaf: pg_sys::Oid,
+    column: &CStr,
+) -> Option<pg_sys::Datum> {
+    let mut null = false;
+    // SAFETY: a BEFORE INSERT row trigger has a row, of the shape of its relation.
+    unsafe {
+        let data = trigger.trigger_data();
+        let attribute = pg_sys::get_attnum(leaf, column.as_ptr());
+        let value = pg_sys::heap_getattr(
+            data.tg_trigtuple,
+            i32::from(attribute),
+            (*data.tg_relation).rd_att,
+            &mut null,
+        );
+        (!null).then_some(value)
+    }
+}
+
+/// AFTER TRUNCATE of a parent: keys without rows have no home.
+#[pg_trigger(sql = false)]
+fn pss_truncate_map<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
+    let relation = trigger.relid()?;
+    if catalog::sharded_table(relation).or_raise().is_some() {
+        map::truncate(relation).or_raise();
+    }
+    Ok(None)
+}
+
+/// The topmost parent of a leaf.
+fn root_of(relation: pg_sys::Oid) -> pg_sys::Oid {
+    let root =
+        one::<pg_sys::Oid>("SELECT pg_catalog.pg_partition_root($1)::oid", &[relation.into()]);
+    root.ok().flatten().unwrap_or(relation)
+}
+
+/// Event trigger on sql_drop: forgets sharded tables and partitions that were dropped. Harmless
+/// when the catalog of pss itself is gone.
+#[pg_extern(sql = false)]
+fn pss_forget_dropped() {
+    if catalog::installed() {
+        forget_dropped().or_raise();
+    }
+}
+
+fn forget_dropped() -> error::Result<()> {
+    let dropped = rows(DROPPED, &[], |row| required::<pg_sys::Oid>(row, 1))?;
+    for relation in dropped {
+        children::forget(relation)?;
+    }
+    forget_leaves()
+}
+
+/// Event trigger on ddl_command_end of ALTER TABLE: forgets partitions that were detached.
+#[pg_extern(sql = false)]
+fn pss_forget_detached() {
+    if catalog::installed() {
+        forget_leaves().or_raise();
+    }
+}
+
+/// Forgets partitions that are no longer children of their table.
+fn forget_leaves() -> error::Result<()> {
+    let gone =
+        rows(GONE, &[], |row| Ok((required::<pg_sys::Oid>(row, 1)?, required::<i32>(row, 2)?)))?;
+    for (relation, number) in gone {
+        children::forget_partition(relation, number)?;
+        catalog::log_event(
+            Some(relation),
+            "partition_gone",
+            &format!("partition {number} was dropped or detached"),
+            None,
+        )?;
+    }
+    Ok(())
+}
+
+/// Sharded tables among what the command dropped.
+const DROPPED: &str = "
+    SELECT t.relation::pg_catalog.oid
+    FROM pg_catalog.pg_event_trigger_dropped_objects() AS o
+    JOIN pss.sharded_table t ON t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) o.objid
+    WHERE o.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND o.objsubid OPERATOR(pg_catalog.=) 0";
+
+/// Partitions in the catalog of pss that are not in PostgreSQL's.
+const GONE: &str = "
+    SELECT p.relation::pg_catalog.oid, p.partition
+    FROM pss.partition p
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h
+                      WHERE h.inhrelid OPERATOR(pg_catalog.=) p.leaf::pg_catalog.oid
+                        AND h.inhparent OPERATOR(pg_catalog.=) p.relation::pg_catalog.oid
+                        AND NOT h.inhdetachpending)";
