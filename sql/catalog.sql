@@ -126,11 +126,13 @@ CREATE TABLE pss.sample (
     own_keys      bigint           NOT NULL,
     own_load      double precision,
     foreign_load  double precision,
+    own_keys_by_size bigint[]      NOT NULL DEFAULT '{}',
     PRIMARY KEY (relation, sampled_at, partition)
 );
 COMMENT ON TABLE pss.sample IS 'cumulative counters of each partition at each sampling, and the load since the one before';
 COMMENT ON COLUMN pss.sample.own_rows IS 'rows that pss routed to the partition (exact, from shared memory)';
 COMMENT ON COLUMN pss.sample.own_keys IS 'new keys that pss placed on the partition (exact, from shared memory)';
+COMMENT ON COLUMN pss.sample.own_keys_by_size IS 'the same by size class: first those whose size was not given, then steps of the square root of two';
 COMMENT ON COLUMN pss.sample.own_load IS 'load of rows that pss routed, cost units per second; NULL: missing';
 COMMENT ON COLUMN pss.sample.foreign_load IS 'all other load, cost units per second; NULL: missing';
 

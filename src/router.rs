@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::claim::{Claimed, must_record};
 use pss_core::dispatch::{self, Choice, DEFAULT_BOUND, Request};
+use pss_core::level::{self, AHEAD, CLASSES, Fill};
 use pss_core::virtual_key::VirtualKey;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -42,6 +43,7 @@ pub struct Router {
     /// Leaves this statement has locked, by position.
     locked: Vec<bool>,
     sent: Vec<f64>,
+    fill: Fill,
 }
 
 /// Upper 16 bits unused: the map keeps 48.
@@ -64,7 +66,13 @@ impl Router {
         let n = meta.table.partitions.len();
         // Seeded after fork, by backend and time: backends must not draw alike.
         let random = SmallRng::from_os_rng();
-        Ok(Self { meta, random, locked: vec![false; n], sent: vec![0.0; n] })
+        let fill = Fill {
+            levels: Vec::with_capacity(n),
+            keys: [[0.0; AHEAD]; CLASSES],
+            capacity: Vec::with_capacity(n),
+            scale: [1.0; AHEAD],
+        };
+        Ok(Self { meta, random, locked: vec![false; n], sent: vec![0.0; n], fill })
     }
 
     pub fn meta(&self) -> &Rc<Meta> {
@@ -266,41 +274,57 @@ impl Router {
         }
     }
 
-    /// Draws a partition and a virtual key for a key that may be new.
+    /// Draws a partition and a virtual key for a key that may be new: to a
+    /// level while the load expected of each partition is known, else by quota.
     fn draw(&mut self, hash: u64, size: Option<u64>, forced: Option<u16>) -> (u16, VirtualKey) {
-        let (epoch, fallback) = self.meta.epoch();
+        let meta = self.meta.clone();
+        let (epoch, fallback) = meta.epoch();
         let slots = epoch.slots.len() as u32;
-        let bytes = size.unwrap_or(self.meta.row_bytes as u64);
+        let bytes = size.unwrap_or(meta.row_bytes as u64);
         let random = &mut self.random;
-        let draw =
+        let mut draw =
             |_| VirtualKey::draw(hash, bytes, epoch.salt, random.next_u64(), epoch.number, slots);
         if let Some(number) = forced {
-            let drawn = { draw }(0);
-            let slot = self
-                .meta
-                .position(number)
-                .and_then(|p| epoch.slots.slot_of(p as u16, drawn.slot()));
+            let drawn = draw(0);
+            let owned = |p| epoch.slots.slot_of(p as u16, drawn.slot());
+            let slot = meta.position(number).and_then(owned);
             return (number, slot.map_or(drawn, |s| drawn.with_slot(s)));
         }
-        let unit = if self.meta.table.quota_bytes { bytes.max(1) as f64 } else { 1.0 };
-        if let Some(shared) = self.meta.shared {
-            for (sent, partition) in self.sent.iter_mut().zip(shared.partitions()) {
-                *sent = partition.sent.load(Ordering::Relaxed) as f64;
+        // SAFETY: reads the clock.
+        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let shared = meta.shared.filter(|_| !fallback);
+        let choice = match shared {
+            Some(shared) if shared.read_fill(&mut self.fill, now) => {
+                let partitions = shared.partitions();
+                let sent = |p: usize| partitions[p].since_fill();
+                let class = size_class(shared, size);
+                level::choose(self.fill.expected(), sent, class, &epoch.slots, draw)
             }
-        }
-        let bound =
-            DEFAULT_BOUND * if self.meta.table.quota_bytes { self.meta.row_bytes } else { 1.0 };
-        let request =
-            Request { slots: &epoch.slots, shares: &epoch.weights, sent: &self.sent, unit, bound };
-        let Choice { virtual_key, partition, redraws, .. } = dispatch::choose(request, draw);
-        if let Some(shared) = self.meta.shared {
+            _ => {
+                let unit = if meta.table.quota_bytes { meta.row_bytes } else { 1.0 };
+                if let Some(shared) = meta.shared {
+                    for (sent, partition) in self.sent.iter_mut().zip(shared.partitions()) {
+                        *sent = partition.sent.load(Ordering::Relaxed) as f64;
+                    }
+                }
+                let request = Request {
+                    slots: &epoch.slots,
+                    shares: &epoch.weights,
+                    sent: &self.sent,
+                    unit: if meta.table.quota_bytes { bytes.max(1) as f64 } else { 1.0 },
+                    bound: DEFAULT_BOUND * unit,
+                };
+                dispatch::choose(request, draw)
+            }
+        };
+        let Choice { virtual_key, partition, redraws, .. } = choice;
+        if let Some(shared) = meta.shared {
             shared.redraws.fetch_add(u64::from(redraws), Ordering::Relaxed);
             if fallback {
                 shared.fallbacks.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let number = self.meta.table.partitions[usize::from(partition)].number;
-        (number, virtual_key)
+        (meta.table.partitions[usize::from(partition)].number, virtual_key)
     }
 
     fn count_new_key(&mut self, partition: u16, size: Option<u64>) {
@@ -313,8 +337,12 @@ impl Router {
         match self.meta.shared {
             Some(shared) => {
                 shared.new_keys.fetch_add(1, Ordering::Relaxed);
+                let class = size_class(shared, size);
+                if let Some(size) = size {
+                    shared.learn_size(size);
+                }
                 if let Some(counters) = shared.partitions().get(position) {
-                    xact::count_new_key(counters, units);
+                    xact::count_new_key(counters, class, units);
                 }
             }
             None => self.sent[position] += units as f64,
@@ -370,6 +398,10 @@ struct Placed {
     partition: u16,
     /// The key had a home before.
     known: bool,
+}
+
+fn size_class(shared: &TableShared, size: Option<u64>) -> usize {
+    level::size_class(size.unwrap_or(0) as f64, shared.size_reference())
 }
 
 fn count(shared: Option<&'static TableShared>, counter: impl Fn(&TableShared) -> &AtomicU64) {

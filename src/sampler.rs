@@ -7,6 +7,7 @@
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pss_core::level::CLASSES;
 use pss_core::series::Counters;
 
 use crate::catalog::{self, ShardedTable};
@@ -24,8 +25,8 @@ pub struct Reading {
     pub size: Option<i64>,
     /// Rows that pss routed here, cumulative since the server started.
     pub own_rows: u64,
-    /// New keys that pss placed here, likewise.
-    pub own_keys: u64,
+    /// New keys that pss placed here, likewise, by size class.
+    pub own_keys: [u64; CLASSES],
 }
 
 /// Load of a partition since the sample before, cost units per second.
@@ -85,7 +86,7 @@ pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
                 blocks_hit: hit,
                 size: None,
                 own_rows: 0,
-                own_keys: 0,
+                own_keys: [0; CLASSES],
             });
         }
         Ok(readings)
@@ -104,7 +105,7 @@ fn read_own_counters(relation: pg_sys::Oid, readings: &mut [Reading]) {
     for reading in readings {
         if let Some(own) = partitions.get(usize::from(reading.partition)) {
             reading.own_rows = own.rows.load(Relaxed);
-            reading.own_keys = own.keys.load(Relaxed);
+            reading.own_keys = own.keys_by_class();
         }
     }
 }
@@ -150,12 +151,15 @@ pub fn record(
     let sizes: Vec<Option<i64>> = readings.iter().map(|r| r.size).collect();
     let own: Vec<Option<f64>> = loads.iter().map(|l| l.map(|l| l.own)).collect();
     let foreign: Vec<Option<f64>> = loads.iter().map(|l| l.map(|l| l.foreign)).collect();
+    // An array of arrays would be unnested whole: each goes in its text form.
+    let by_size: Vec<String> = readings.iter().map(|r| array_literal(&r.own_keys)).collect();
     catalog::as_extension_owner(|| {
         Ok(Spi::run_with_args(
             "INSERT INTO pss.sample (relation, sampled_at, partition,
                  tup_inserted, tup_updated, tup_deleted, idx_tup_fetch, seq_tup_read,
-                 blks_read, blks_hit, size_bytes, own_rows, own_keys, own_load, foreign_load)
-             SELECT $1, $2, u.*
+                 blks_read, blks_hit, size_bytes, own_rows, own_keys, own_load, foreign_load,
+                 own_keys_by_size)
+             SELECT $1, $2, a, b, c, d, e, f, g, h, i, j, k, l, m, n::pg_catalog.int8[]
              FROM ROWS FROM (
                  pg_catalog.unnest($3::pg_catalog.int4[]),
                  pg_catalog.unnest($4::pg_catalog.int8[]), pg_catalog.unnest($5::pg_catalog.int8[]),
@@ -164,7 +168,9 @@ pub fn record(
                  pg_catalog.unnest($10::pg_catalog.int8[]), pg_catalog.unnest($11::pg_catalog.int8[]),
                  pg_catalog.unnest($12::pg_catalog.int8[]), pg_catalog.unnest($13::pg_catalog.int8[]),
                  pg_catalog.unnest($14::pg_catalog.float8[]),
-                 pg_catalog.unnest($15::pg_catalog.float8[])) AS u",
+                 pg_catalog.unnest($15::pg_catalog.float8[]),
+                 pg_catalog.unnest($16::pg_catalog.text[]))
+                 AS u (a, b, c, d, e, f, g, h, i, j, k, l, m, n)",
             &[
                 relation.into(),
                 timestamp(at).into(),
@@ -178,12 +184,18 @@ pub fn record(
                 column(|r| r.blocks_hit).into(),
                 sizes.into(),
                 column(|r| r.own_rows).into(),
-                column(|r| r.own_keys).into(),
+                column(|r| r.own_keys.iter().sum()).into(),
                 own.into(),
                 foreign.into(),
+                by_size.into(),
             ],
         )?)
     })
+}
+
+fn array_literal(counts: &[u64; CLASSES]) -> String {
+    let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+    format!("{{{}}}", counts.join(","))
 }
 
 /// When the newest sample of a table was taken.
@@ -213,7 +225,7 @@ pub fn replay(
         let mut cursor = client.try_open_cursor(
             "SELECT * FROM (
                  SELECT sampled_at, partition, tup_inserted, tup_updated, tup_deleted,
-                        idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys
+                        idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys_by_size
                  FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
                  ORDER BY sampled_at DESC, partition DESC LIMIT $2) AS newest
              ORDER BY sampled_at, partition",
@@ -248,7 +260,7 @@ pub fn replay(
                     blocks_hit: count(9)?,
                     size: None,
                     own_rows: count(10)?,
-                    own_keys: count(11)?,
+                    own_keys: by_class(&row.get::<Vec<i64>>(11)?.unwrap_or_default()),
                 });
             }
         }
@@ -257,6 +269,11 @@ pub fn replay(
         }
         Ok(())
     })
+}
+
+/// Counts by size class; a sample of another version may have fewer classes.
+fn by_class(counts: &[i64]) -> [u64; CLASSES] {
+    std::array::from_fn(|class| counts.get(class).map_or(0, |&n| n.max(0) as u64))
 }
 
 /// A TimestampTz as an SQL parameter.

@@ -7,9 +7,9 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::pg_sys;
+use pss_core::level::CLASSES;
 
 use crate::shmem::claims;
 use crate::shmem::tables::PartitionShared;
@@ -24,8 +24,8 @@ const MAX_LEVELS: usize = 32;
 #[derive(Clone, Copy)]
 struct Pending {
     partition: &'static PartitionShared,
-    keys: u64,
-    sent: u64,
+    keys: [u32; CLASSES],
+    units: u64,
 }
 
 struct State {
@@ -61,21 +61,14 @@ pub fn init() {
 }
 
 /// Counts a new key and its units of quota, to be taken back if the transaction aborts.
-pub fn count_new_key(partition: &'static PartitionShared, units: u64) {
-    partition.keys.fetch_add(1, Ordering::Relaxed);
-    partition.sent.fetch_add(units, Ordering::Relaxed);
+pub fn count_new_key(partition: &'static PartitionShared, class: usize, units: u64) {
+    partition.count_key(class, units);
     for entry in &mut state().pending {
-        match entry {
-            Some(p) if std::ptr::eq(p.partition, partition) => {
-                p.keys += 1;
-                p.sent += units;
-                return;
-            }
-            Some(_) => {}
-            None => {
-                *entry = Some(Pending { partition, keys: 1, sent: units });
-                return;
-            }
+        let pending = entry.get_or_insert(Pending { partition, keys: [0; CLASSES], units: 0 });
+        if std::ptr::eq(pending.partition, partition) {
+            pending.keys[class] = pending.keys[class].saturating_add(1);
+            pending.units += units;
+            return;
         }
     }
 }
@@ -112,17 +105,10 @@ fn finish(aborted: bool) {
     for entry in &mut state.pending {
         let Some(p) = entry.take() else { break };
         if aborted {
-            take_back(&p.partition.keys, p.keys);
-            take_back(&p.partition.sent, p.sent);
+            p.partition.take_back(&p.keys, p.units);
         }
     }
     state.inbox_rows = 0;
-}
-
-/// Subtracts, but never below zero: an epoch may have begun meanwhile.
-fn take_back(counter: &AtomicU64, n: u64) {
-    let _ = counter
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(n)));
 }
 
 unsafe extern "C-unwind" fn at_subtransaction(

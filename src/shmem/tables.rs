@@ -1,22 +1,65 @@
-//! What all sessions share about a sharded table: the published epoch, how
-//! long its weights are good for, and exact counters of what was routed where.
+//! What all sessions share about a sharded table: the published epoch, the
+//! load expected of each partition, how long both are good for, and exact
+//! counters of what was routed where.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
+use pss_core::level::{AHEAD, CLASSES, Fill};
 
 use super::{Header, Layout, array, header, with_registry};
 
-/// Counters of one partition. Cumulative, but for `sent`.
+/// One partition. Counters are cumulative, but for those since something was published.
 #[repr(C)]
 pub struct PartitionShared {
-    /// New keys placed here.
-    pub keys: AtomicU64,
+    /// New keys placed here, by size class.
+    keys: [AtomicU64; CLASSES],
     /// Rows routed here, of new and known keys.
     pub rows: AtomicU64,
     /// Units of the quota (rows or bytes of new keys) since the epoch began.
     pub sent: AtomicU64,
-    _reserved: AtomicU64,
+    /// New keys since the expected levels were published, by size class.
+    since_fill: [AtomicU32; CLASSES],
+    /// Expected load at each point ahead (f32 bits), and capacity.
+    levels: [AtomicU32; AHEAD],
+    capacity: AtomicU32,
+}
+
+impl PartitionShared {
+    /// New keys placed here, of all sizes.
+    pub fn keys(&self) -> u64 {
+        self.keys_by_class().iter().sum()
+    }
+
+    /// New keys placed here, by size class.
+    pub fn keys_by_class(&self) -> [u64; CLASSES] {
+        std::array::from_fn(|class| self.keys[class].load(Ordering::Relaxed))
+    }
+
+    /// New keys since the expected levels were published, by size class.
+    pub fn since_fill(&self) -> [u32; CLASSES] {
+        std::array::from_fn(|class| self.since_fill[class].load(Ordering::Relaxed))
+    }
+
+    /// Counts a new key.
+    pub fn count_key(&self, class: usize, units: u64) {
+        self.keys[class].fetch_add(1, Ordering::Relaxed);
+        self.since_fill[class].fetch_add(1, Ordering::Relaxed);
+        self.sent.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Takes back keys of an aborted transaction; what was published meanwhile may have begun anew.
+    pub fn take_back(&self, keys: &[u32; CLASSES], units: u64) {
+        for (class, &n) in keys.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let less = |now: u64| Some(now.saturating_sub(u64::from(n)));
+            let less_since = |now: u32| Some(now.saturating_sub(n));
+            let relaxed = Ordering::Relaxed;
+            let _ = self.keys[class].fetch_update(relaxed, relaxed, less);
+            let _ = self.since_fill[class].fetch_update(relaxed, relaxed, less_since);
+        }
+        let less = |now: u64| Some(now.saturating_sub(units));
+        let _ = self.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
 }
 
 /// One sharded table.
@@ -50,7 +93,18 @@ pub struct TableShared {
     pub fallbacks: AtomicU64,
     /// Since when (TimestampTz) the counters run.
     pub stats_reset: AtomicI64,
+    /// Until when (TimestampTz) the expected levels may be used; 0: there are none.
+    fill_until: AtomicI64,
+    /// Expected load of a key of each class at each point ahead (f32 bits).
+    fill_keys: [[AtomicU32; AHEAD]; CLASSES],
+    fill_scale: [AtomicU32; AHEAD],
+    /// Middle of the sizes that callers gave (f64 bits), and how many gave one.
+    size_reference: AtomicU64,
+    sized_keys: AtomicU64,
 }
+
+/// Sized keys after which the reference of size classes stays as it is.
+const REFERENCE_KEYS: u64 = 256;
 
 impl TableShared {
     fn is(&self, database: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
@@ -70,6 +124,70 @@ impl TableShared {
         &all_partitions(header)[first..first + n]
     }
 
+    /// Publishes what is expected of the partitions, for dispatch to a level.
+    /// Sessions may read it half old and half new: that costs a little balance
+    /// for one key, never a wrong row.
+    pub fn publish_fill(&self, fill: Option<&Fill>, valid_until: pg_sys::TimestampTz) {
+        let Some(fill) = fill else {
+            self.fill_until.store(0, Ordering::Relaxed);
+            return;
+        };
+        for (p, partition) in self.partitions().iter().enumerate() {
+            let (Some(levels), Some(capacity)) = (fill.levels.get(p), fill.capacity.get(p)) else {
+                continue;
+            };
+            store(&partition.levels, levels);
+            partition.capacity.store(capacity.to_bits(), Ordering::Relaxed);
+            for n in &partition.since_fill {
+                n.store(0, Ordering::Relaxed);
+            }
+        }
+        for (shared, keys) in self.fill_keys.iter().zip(&fill.keys) {
+            store(shared, keys);
+        }
+        store(&self.fill_scale, &fill.scale);
+        self.fill_until.store(valid_until, Ordering::Release);
+    }
+
+    /// Reads what was published into `fill`; false if there is nothing fresh.
+    pub fn read_fill(&self, fill: &mut Fill, now: pg_sys::TimestampTz) -> bool {
+        if now > self.fill_until.load(Ordering::Acquire) {
+            return false;
+        }
+        fill.levels.clear();
+        fill.capacity.clear();
+        for partition in self.partitions() {
+            fill.levels.push(load(&partition.levels));
+            fill.capacity.push(f32::from_bits(partition.capacity.load(Ordering::Relaxed)));
+        }
+        for (keys, shared) in fill.keys.iter_mut().zip(&self.fill_keys) {
+            *keys = load(shared);
+        }
+        fill.scale = load(&self.fill_scale);
+        true
+    }
+
+    /// The size that falls into the middle class: the geometric mean of the
+    /// first sizes that callers gave. 0 before the first.
+    pub fn size_reference(&self) -> f64 {
+        f64::from_bits(self.size_reference.load(Ordering::Relaxed))
+    }
+
+    /// Takes a size into the reference, while it is still being found.
+    pub fn learn_size(&self, size: u64) {
+        if size == 0 || self.sized_keys.load(Ordering::Relaxed) >= REFERENCE_KEYS {
+            return;
+        }
+        let n = self.sized_keys.fetch_add(1, Ordering::Relaxed) + 1;
+        let before = self.size_reference();
+        let reference = if before > 0.0 {
+            before * (size as f64 / before).powf(1.0 / n as f64)
+        } else {
+            size as f64
+        };
+        self.size_reference.store(reference.to_bits(), Ordering::Relaxed);
+    }
+
     /// Starts an epoch: its number is published and the quotas begin anew.
     pub fn publish(&self, epoch: u32, valid_until: pg_sys::TimestampTz) {
         for partition in self.partitions() {
@@ -78,6 +196,16 @@ impl TableShared {
         self.valid_until.store(valid_until, Ordering::Relaxed);
         self.epoch.store(epoch, Ordering::Release);
     }
+}
+
+fn store<const N: usize>(shared: &[AtomicU32; N], values: &[f32; N]) {
+    for (shared, value) in shared.iter().zip(values) {
+        shared.store(value.to_bits(), Ordering::Relaxed);
+    }
+}
+
+fn load<const N: usize>(shared: &[AtomicU32; N]) -> [f32; N] {
+    std::array::from_fn(|i| f32::from_bits(shared[i].load(Ordering::Relaxed)))
 }
 
 fn all(header: &'static Header) -> &'static [TableShared] {
@@ -123,13 +251,16 @@ pub fn register(
         }
         let first = free_range(tables, header.partitions as usize, partitions)?;
         for p in &all_partitions(header)[first..first + partitions] {
-            for counter in [&p.keys, &p.rows, &p.sent] {
+            for counter in p.keys.iter().chain([&p.rows, &p.sent]) {
                 counter.store(0, Ordering::Relaxed);
             }
         }
         if !table.is(database, relation) {
             table.epoch.store(0, Ordering::Relaxed);
             table.valid_until.store(0, Ordering::Relaxed);
+            table.fill_until.store(0, Ordering::Relaxed);
+            table.size_reference.store(0, Ordering::Relaxed);
+            table.sized_keys.store(0, Ordering::Relaxed);
             table.stats_reset.store(now, Ordering::Relaxed);
             for counter in table.counters() {
                 counter.store(0, Ordering::Relaxed);

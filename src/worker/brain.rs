@@ -29,7 +29,7 @@ pub struct Brain {
     /// By position in `ShardedTable::partitions`, as all vectors here.
     meters: Vec<Meter>,
     controller: Controller,
-    keys: Vec<Option<u64>>,
+    keys: Vec<Option<[u64; CLASSES]>>,
     own: Vec<f64>,
     /// Foreign load of the last sample; `None`: missing.
     foreign: Vec<Option<f64>>,
@@ -72,9 +72,12 @@ impl Brain {
             };
             let load = self.meters[i].sample(at, reading.counters, reading.own_rows);
             let earlier = self.keys[i].replace(reading.own_keys);
-            // Samples count keys without their sizes: all of them are of the class "unknown".
-            placed[i][0] =
-                earlier.and_then(|k| reading.own_keys.checked_sub(k)).unwrap_or(0) as f64;
+            if let Some(earlier) = earlier {
+                // An aborted transaction takes its keys back: less than before is none.
+                placed[i] = std::array::from_fn(|class| {
+                    reading.own_keys[class].saturating_sub(earlier[class]) as f64
+                });
+            }
             if let Some(load) = load {
                 self.own[i] = load.own;
                 foreign[i] = Some(load.foreign);
