@@ -218,6 +218,8 @@ pub fn create(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
             &[relation.into(), map.into()],
         )?;
         forget_cached(relation);
+        // A table came, or lost its map: the worker has something to do.
+        crate::worker::nudge();
         Ok(map)
     })
 }
@@ -255,6 +257,9 @@ pub fn set_complete(relation: pg_sys::Oid, complete: bool) -> Result<()> {
             &[relation.into(), complete.into()],
         )?;
         forget_cached(relation);
+        if !complete {
+            crate::worker::nudge();
+        }
         Ok(())
     })
 }

@@ -44,6 +44,34 @@ pub struct Router {
     locked: Vec<bool>,
     sent: Vec<f64>,
     fill: Fill,
+    memo: Memo,
+    rows: u64,
+}
+
+/// Keys this statement has placed or found, direct-mapped words of hash and
+/// partition. What it relies on was settled or written by the statement itself,
+/// and lives and dies with it: no invalidation is needed.
+#[derive(Default)]
+struct Memo(Vec<u64>);
+
+/// Words of the memo (64 kB); it is made with the second row.
+const MEMO_WORDS: usize = 8192;
+
+impl Memo {
+    fn get(&self, hash48: u64) -> Option<u16> {
+        let word = *self.0.get(hash48 as usize % MEMO_WORDS)?;
+        (word != 0 && word >> 16 == hash48).then_some(word as u16)
+    }
+
+    fn put(&mut self, hash48: u64, partition: u16, first: bool) {
+        if self.0.is_empty() {
+            if first {
+                return;
+            }
+            self.0.resize(MEMO_WORDS, 0);
+        }
+        self.0[hash48 as usize % MEMO_WORDS] = hash48 << 16 | u64::from(partition);
+    }
 }
 
 /// Upper 16 bits unused: the map keeps 48.
@@ -72,7 +100,7 @@ impl Router {
             capacity: Vec::with_capacity(n),
             scale: [1.0; AHEAD],
         };
-        Ok(Self { meta, random, locked: vec![false; n], sent: vec![0.0; n], fill })
+        Ok(Self { meta, random, locked: vec![false; n], sent: vec![0.0; n], fill, memo: Memo::default(), rows: 0 })
     }
 
     pub fn meta(&self) -> &Rc<Meta> {
@@ -138,7 +166,11 @@ impl Router {
         self.refresh()?;
         let hash = self.meta.key.hash(key);
         let shared = self.meta.shared;
-        if let Some(home) = self.cached(hash)? {
+        let known = match self.memo.get(hash48(hash)) {
+            Some(home) => Some(home),
+            None => self.cached(hash)?,
+        };
+        if let Some(home) = known {
             count(shared, |s| &s.cache_hits);
             self.count_row(home, named.is_some(), door);
             return Ok(home);
@@ -146,6 +178,10 @@ impl Router {
         let placed = self.claim_and_record(key, hash, size, named, false)?;
         if placed.known {
             count(shared, |s| &s.map_hits);
+        }
+        if named.is_none_or(|named| named == placed.partition) {
+            self.memo.put(hash48(hash), placed.partition, self.rows == 0);
+            self.rows += 1;
         }
         self.count_row(placed.partition, named.is_some(), door);
         Ok(placed.partition)
