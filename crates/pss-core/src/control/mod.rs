@@ -331,19 +331,14 @@ impl Controller {
         };
         for point in 0..AHEAD {
             let ahead = 1 + point * stride;
-            let base: Vec<f64> = match reason {
-                Reason::Reactive => self.own.iter().zip(last).map(|(own, f)| own + f).collect(),
-                Reason::Forecast => {
-                    let foreign = paths.iter().map(|path| path[ahead - 1][0]);
-                    self.cohorts
-                        .committed(ahead)
-                        .into_iter()
-                        .zip(foreign)
-                        .map(|(c, f)| c + f)
-                        .collect()
-                }
-                _ => self.cohorts.committed(ahead),
-            };
+            let mut base = self.cohorts.committed(ahead);
+            for ((base, path), last) in base.iter_mut().zip(paths).zip(last) {
+                *base += match reason {
+                    Reason::Forecast => path[ahead - 1][0],
+                    Reason::Reactive => *last,
+                    _ => 0.0,
+                };
+            }
             let mean = mean_utilization(&base, &self.capacity);
             let to_come = self.cohorts.controllable(ahead) / room;
             for ((levels, &base), &capacity) in
