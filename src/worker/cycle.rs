@@ -7,7 +7,8 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::slots::SlotTable;
-use rand::RngCore;
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
 
 use super::brain;
 use super::memory::{self, Memory};
@@ -36,6 +37,10 @@ pub fn run(relation: pg_sys::Oid, decide: bool, wait: bool) -> Result<Option<Out
     if !lock(relation, wait) {
         return Ok(None);
     }
+    catalog::as_extension_owner(|| locked_run(relation, decide))
+}
+
+fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
     let Some(table) = catalog::sharded_table(relation)? else { return Ok(None) };
     let mut memory = memory::recall(&table)?;
     sample(&table, &mut memory)?;
@@ -137,9 +142,10 @@ fn next_epoch(last: &Epoch, shares: &[f64], slots: usize) -> Epoch {
     Epoch { number: last.number + 1, weights: shares.to_vec(), salt: fresh_salt(), slots }
 }
 
-/// An epoch's salt decides which keys collide in a slot: it must not be guessable.
+/// An epoch's salt decides which keys collide in a slot: it must not be
+/// guessable, nor the same in two processes of one postmaster.
 fn fresh_salt() -> u64 {
-    rand::rng().next_u64()
+    SmallRng::from_os_rng().next_u64()
 }
 
 /// Takes the table's cycle lock until the end of the transaction. It lives in

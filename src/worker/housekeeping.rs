@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 
 use crate::catalog;
 use crate::error::Result;
-use crate::guc;
 use crate::shmem::tables;
+use crate::{guc, map};
 
 /// A task of the database.
 pub struct DatabaseTask {
@@ -87,11 +87,10 @@ fn retain_events() -> Result<()> {
 /// out of service whose leaf was dropped.
 fn sweep() -> Result<()> {
     for relation in dropped_tables()? {
-        let map = map_of(relation)?;
+        if has_map(relation)? {
+            map::drop_map(relation)?;
+        }
         catalog::as_extension_owner(|| -> Result<()> {
-            if let Some(map) = map {
-                drop_map(map)?;
-            }
             for table in
                 ["sharded_table", "map_state", "epoch", "outlook", "sample", "forecast", "score"]
             {
@@ -128,37 +127,19 @@ fn dropped_tables() -> Result<Vec<pg_sys::Oid>> {
     })
 }
 
-/// The row map of a table, if it still exists.
-fn map_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
+/// Whether the table's row map still exists.
+fn has_map(relation: pg_sys::Oid) -> Result<bool> {
     catalog::read(|client| {
         let row = client.select(
-            "SELECT m.map::pg_catalog.oid FROM pss.map_state m
-             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) m.map
-             WHERE m.relation OPERATOR(pg_catalog.=) $1",
+            "SELECT EXISTS (
+                 SELECT FROM pss.map_state m
+                 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) m.map
+                 WHERE m.relation OPERATOR(pg_catalog.=) $1)",
             Some(1),
             &[relation.into()],
         )?;
-        if row.is_empty() { Ok(None) } else { Ok(row.first().get::<pg_sys::Oid>(1)?) }
+        Ok(row.first().get::<bool>(1)?.unwrap_or(false))
     })
-}
-
-/// A map is a member of the extension: it is taken out before it is dropped.
-fn drop_map(map: pg_sys::Oid) -> Result<()> {
-    let name = qualified_name(map)?;
-    let member = catalog::read(|client| {
-        let row = client.select(
-            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend
-             WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-               AND objid OPERATOR(pg_catalog.=) $1 AND deptype OPERATOR(pg_catalog.=) 'e'",
-            Some(1),
-            &[map.into()],
-        )?;
-        Ok(row.first().get::<i64>(1)?.unwrap_or(0) > 0)
-    })?;
-    if member {
-        Spi::run(&format!("ALTER EXTENSION pss DROP TABLE {name}"))?;
-    }
-    Ok(Spi::run(&format!("DROP TABLE {name}"))?)
 }
 
 fn qualified_name(relation: pg_sys::Oid) -> Result<String> {

@@ -149,7 +149,7 @@ impl Lease {
     }
 
     /// The sharded tables; `None` if there are none, or nobody can tell: the lease is over.
-    fn tables(&self) -> Option<Vec<pg_sys::Oid>> {
+    fn tables(&mut self) -> Option<Vec<pg_sys::Oid>> {
         let found = transaction(|| {
             if !catalog::installed() {
                 return Ok(None);
@@ -158,11 +158,16 @@ impl Lease {
         });
         match found {
             Ok(None) => self.entry.set_state(State::Absent),
-            Ok(Some(tables)) if tables.is_empty() => self.entry.set_state(State::Empty),
+            Ok(Some(tables)) if tables.is_empty() => {
+                self.sweep();
+                self.entry.set_state(State::Empty);
+            }
             Ok(Some(tables)) => {
                 self.entry.set_state(State::Active);
                 return Some(tables);
             }
+            // Dropped between the question and the look.
+            Err(_) if gone() => self.entry.set_state(State::Absent),
             Err(failure) if !self.must_leave() => {
                 self.entry.errors.fetch_add(1, Ordering::Relaxed);
                 warn("pss worker could not read its catalog", &failure);
@@ -196,10 +201,15 @@ impl Lease {
         decide
     }
 
-    fn keep_house(&mut self, tables: &[pg_sys::Oid]) {
+    /// What needs no table to be there.
+    fn sweep(&mut self) {
         for task in housekeeping::DATABASE_TASKS {
             self.guarded(pg_sys::InvalidOid, task.name, task.run);
         }
+    }
+
+    fn keep_house(&mut self, tables: &[pg_sys::Oid]) {
+        self.sweep();
         for &relation in tables {
             for task in housekeeping::TABLE_TASKS {
                 if self.must_leave() {
@@ -226,11 +236,15 @@ impl Lease {
             Ok(()) => *trouble = Trouble { last: trouble.last.take(), ..Trouble::default() },
             Err(_) if self.entry.suspended() || process::shutdown_requested() => {}
             // Dropped under our hands: the lease ends quietly.
-            Err(_) if transaction(|| Ok(catalog::installed())) == Ok(false) => {}
+            Err(_) if gone() => {}
             Err(failure) => {
                 let pause = BACK_OFF_MS << trouble.in_a_row.min(MAX_DOUBLINGS);
                 trouble.in_a_row += 1;
                 trouble.until = process::later(process::now(), pause);
+                // Somebody is changing the catalog (DROP EXTENSION, say): they go first.
+                if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE {
+                    return;
+                }
                 self.entry.errors.fetch_add(1, Ordering::Relaxed);
                 if trouble.last.as_ref() != Some(&failure) {
                     report_failure(relation, name, &failure);
@@ -239,6 +253,11 @@ impl Lease {
             }
         }
     }
+}
+
+/// Whether the extension is not, or no longer, installed.
+fn gone() -> bool {
+    transaction(|| Ok(catalog::installed())) == Ok(false)
 }
 
 /// When the database's next sample is due, by its last cycle.
