@@ -34,6 +34,14 @@ COMMENT ON FUNCTION pss_rebuild_map(regclass)
 IS 'rebuilds the row map from the rows, beside running writers; the number of keys seen';
 REVOKE ALL ON FUNCTION pss_rebuild_map(regclass) FROM PUBLIC;
 
+CREATE FUNCTION pss_check(relation regclass DEFAULT NULL)
+RETURNS TABLE (relation regclass, problem text, detail text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_check_wrapper';
+COMMENT ON FUNCTION pss_check(regclass)
+IS 'reads rows, row map and catalog of a sharded table, or of all that one owns, and lists what does not agree; no rows: healthy';
+
 -- Triggers of sharded tables. They act on the table they fire for and check
 -- that it is ours, so anybody may name them in CREATE TRIGGER.
 

@@ -105,10 +105,9 @@ pub fn make_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid, key: &str) -> Resu
     ))
 }
 
-/// Puts the guard on the parent if users have triggers there that may change the key of a row
-/// after it has been routed.
+/// Puts the guard on the parent where users' triggers call for it.
 pub fn make_guard(parent: pg_sys::Oid) -> Result<()> {
-    if one::<bool>(ROW_TRIGGER_BEFORE_INSERT, &[parent.into()])?.is_none() {
+    if !needs_guard(parent)? {
         return Ok(());
     }
     let schema = extension_schema()?;
@@ -120,6 +119,11 @@ pub fn make_guard(parent: pg_sys::Oid) -> Result<()> {
              EXECUTE FUNCTION {schema}.pss_guard_row()"
         ),
     )
+}
+
+/// Whether users have triggers that may change the key of a row after it has been routed.
+pub fn needs_guard(parent: pg_sys::Oid) -> Result<bool> {
+    Ok(one::<bool>(ROW_TRIGGER_BEFORE_INSERT, &[parent.into()])?.is_some())
 }
 
 /// Removes triggers of ours that an earlier life of the table left.

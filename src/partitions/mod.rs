@@ -6,6 +6,7 @@
 //! pg_catalog's and PostgreSQL's deparsers qualify all others.
 
 mod adopt;
+mod check;
 mod children;
 mod describe;
 mod distribute;
@@ -89,6 +90,42 @@ fn pss_undistribute_table(relation: Option<pg_sys::Oid>) {
 #[pg_extern(sql = false)]
 fn pss_rebuild_map(relation: Option<pg_sys::Oid>) -> i64 {
     owned(relation).and_then(|r| as_table_owner(r, || rebuild::rebuild(r))).or_raise()
+}
+
+/// Rebuilds the map of a table if it is incomplete, unless that was tried of late and the rows
+/// contradicted it: for the worker, which calls it again and again.
+pub fn rebuild_incomplete(relation: pg_sys::Oid) -> Result<()> {
+    match catalog::sharded_table(relation)? {
+        Some(table) if !table.map_complete && !rebuild::failed_of_late(relation)? => {
+            as_table_owner(relation, || rebuild::rebuild(relation))?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn pss_check(
+    relation: Option<pg_sys::Oid>,
+) -> TableIterator<
+    'static,
+    (name!(relation, pg_sys::Oid), name!(problem, String), name!(detail, String)),
+> {
+    let problems = checked(relation).or_raise();
+    TableIterator::new(problems.into_iter().map(|p| (p.relation, p.problem, p.detail)))
+}
+
+fn checked(relation: Option<pg_sys::Oid>) -> Result<Vec<check::Problem>> {
+    if let Some(relation) = relation {
+        return check::check(owned(Some(relation))?);
+    }
+    let mut problems = Vec::new();
+    for table in catalog::sharded_tables()? {
+        if require_owner(table).is_ok() {
+            problems.extend(check::check(table)?);
+        }
+    }
+    Ok(problems)
 }
 
 fn owned(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {

@@ -20,6 +20,19 @@ const BATCH: i64 = 1000;
 /// Contradictions named one by one.
 const NAMED: u64 = 10;
 
+/// Whether a rebuild of this map ended with contradictions within the last ten minutes.
+pub fn failed_of_late(relation: pg_sys::Oid) -> Result<bool> {
+    let failed = catalog::as_extension_owner(|| {
+        one::<bool>(
+            "SELECT true FROM pss.event
+             WHERE relation = $1 AND kind = 'contradiction' AND at > now() - interval '10 minutes'
+             LIMIT 1",
+            &[relation.into()],
+        )
+    })?;
+    Ok(failed.is_some())
+}
+
 /// Rebuilds the map of a sharded table; returns the number of keys seen.
 pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
     let table = catalog::require_sharded_table(relation)?;
