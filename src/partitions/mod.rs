@@ -89,7 +89,12 @@ fn pss_undistribute_table(relation: Option<pg_sys::Oid>) {
 
 #[pg_extern(sql = false)]
 fn pss_rebuild_map(relation: Option<pg_sys::Oid>) -> i64 {
-    owned(relation).and_then(|r| as_table_owner(r, || rebuild::rebuild(r))).or_raise()
+    owned(relation).and_then(rebuild_map).or_raise()
+}
+
+/// Rebuilds the map of a table as its owner: for the worker, which has more rights.
+pub fn rebuild_map(relation: pg_sys::Oid) -> Result<i64> {
+    as_table_owner(relation, || rebuild::rebuild(relation))
 }
 
 /// Rebuilds the map of a table if it is incomplete, unless that was tried of late and the rows

@@ -6,10 +6,11 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::process;
 use crate::catalog;
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{guc, map};
+use crate::{guc, map, partitions};
 
 /// A task of the database.
 pub struct DatabaseTask {
@@ -175,6 +176,17 @@ fn disable_dropped_leaves() -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Rebuilds the row map of a table if it is incomplete; says whether it tried.
+/// One transaction, beside running writers; samples of the database wait for it.
+pub fn rebuild_incomplete_map(relation: pg_sys::Oid) -> Result<bool> {
+    let incomplete = catalog::sharded_table(relation)?.is_some_and(|table| !table.map_complete);
+    if incomplete {
+        process::report_activity(Some(c"pss map rebuild"));
+        partitions::rebuild_map(relation)?;
+    }
+    Ok(incomplete)
 }
 
 /// Analyzes the parent when its number of rows has changed much: autovacuum

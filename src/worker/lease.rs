@@ -23,6 +23,10 @@ const MAX_DOUBLINGS: u32 = 8;
 /// Time between two rounds of housekeeping, in milliseconds.
 const HOUSEKEEPING_MS: i32 = 60_000;
 
+/// Time before a map that stayed incomplete (its rows contradict each other)
+/// is rebuilt again, in milliseconds.
+const REBUILD_AGAIN_MS: i32 = 600_000;
+
 static ENTRY: AtomicPtr<DatabaseShared> = AtomicPtr::new(std::ptr::null_mut());
 
 #[pg_guard]
@@ -109,6 +113,8 @@ struct Trouble {
 struct Lease {
     entry: &'static DatabaseShared,
     troubles: HashMap<pg_sys::Oid, Trouble>,
+    /// When the map of a table may be rebuilt again.
+    next_rebuild: HashMap<pg_sys::Oid, pg_sys::TimestampTz>,
     next_sample: pg_sys::TimestampTz,
     next_decision: pg_sys::TimestampTz,
     next_housekeeping: pg_sys::TimestampTz,
@@ -119,6 +125,7 @@ impl Lease {
         Lease {
             entry,
             troubles: HashMap::new(),
+            next_rebuild: HashMap::new(),
             // A lease that follows another keeps its pace.
             next_sample: due_after(entry),
             next_decision: 0,
@@ -186,11 +193,15 @@ impl Lease {
         }
         memory::forget_others(tables);
         self.troubles.retain(|relation, _| tables.contains(relation));
+        self.next_rebuild.retain(|relation, _| tables.contains(relation));
         for &relation in tables {
             if self.must_leave() {
                 return false;
             }
             self.guarded(relation, "cycle", || cycle::run(relation, decide, false).map(drop));
+        }
+        if decide {
+            tables.iter().for_each(|&relation| self.rebuild(relation));
         }
         if now >= self.next_housekeeping {
             self.next_housekeeping = process::later(now, HOUSEKEEPING_MS);
@@ -199,6 +210,22 @@ impl Lease {
         self.entry.last_cycle.store(process::now(), Ordering::Relaxed);
         self.entry.cycles.fetch_add(1, Ordering::Relaxed);
         decide
+    }
+
+    fn rebuild(&mut self, relation: pg_sys::Oid) {
+        let due = self.next_rebuild.get(&relation).copied().unwrap_or(0);
+        if self.must_leave() || process::now() < due {
+            return;
+        }
+        let mut tried = false;
+        self.guarded(relation, "rebuilding the map", || {
+            tried = housekeeping::rebuild_incomplete_map(relation)?;
+            Ok(())
+        });
+        if tried {
+            let next = process::later(process::now(), REBUILD_AGAIN_MS);
+            self.next_rebuild.insert(relation, next);
+        }
     }
 
     /// What needs no table to be there.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use pgrx::pg_sys;
 
 use super::brain::Brain;
-use crate::catalog::ShardedTable;
+use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
 use crate::{guc, sampler};
 
@@ -84,7 +84,7 @@ fn rebuild(table: &ShardedTable, fingerprint: Fingerprint) -> Result<Memory> {
         sampled_at,
         sizes_at: 0,
         since_report: 0,
-        reason: String::new(),
+        reason: catalog::last_reason(table.relation)?,
         fingerprint,
     })
 }

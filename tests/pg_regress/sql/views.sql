@@ -17,7 +17,7 @@ SELECT relation, key_column, mapping, partitions, epoch, age < interval '1 hour'
 FROM pss.tables;
 SELECT relation, partition, leaf, state, capacity, weight FROM pss.partitions;
 SELECT node, capacity, partitions, tables FROM pss.nodes;
-SELECT relation, planner_rows, new_keys, fallbacks FROM pss.stat_routing;
+SELECT relation, planner_rows, new_keys FROM pss.stat_routing;
 SELECT process, state IN ('running', 'working', 'unknown', 'idle', 'waiting for a turn') AS known FROM pss.stat_worker;
 SELECT DISTINCT relation, kind FROM pss.events WHERE kind = 'method' ORDER BY relation;
 SELECT count(*) FROM pss.forecasts WHERE lo > value OR hi < value;

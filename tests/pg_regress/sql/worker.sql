@@ -5,10 +5,19 @@ SELECT * FROM pss_refresh();
 
 CREATE TABLE t (k bigint, note text);
 SELECT count(*) FROM pss_distribute_table('t', 'k', 4);
+-- The background worker has had its first turn: the next is 10 s away, and will not mix in.
+DO $$
+BEGIN
+    FOR i IN 1..600 LOOP
+        EXIT WHEN (SELECT cycles > 0 FROM pss.stat_worker WHERE process = 'worker');
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END $$;
+SELECT state, cycles > 0 AS has_run, errors FROM pss.stat_worker WHERE process = 'worker';
 SELECT epoch, reason IS NOT NULL AS has_reason, weights FROM pss.epoch;
 SELECT relation, changed FROM pss_refresh();
 -- One sample a cycle, of every partition.
-SELECT count(*) >= 4 AS sampled, count(*) % 4 AS odd FROM pss.sample;
+SELECT count(*) >= 8 AS sampled, count(*) % 4 AS odd FROM pss.sample;
 
 -- A partition out of service gets no share any more, at once.
 UPDATE pss.partition SET state = 'disabled' WHERE relation = 't'::regclass AND partition = 2;
