@@ -241,19 +241,9 @@ impl Cluster {
         command
     }
 
-    /// Directory of the Unix socket, for a `host=`.
-    pub fn socket_directory(&self) -> &Path {
-        self.sockets.path()
-    }
-
     /// Port that names the socket (and nothing else, unless TCP was asked for).
-    pub fn port(&self) -> u16 {
+    fn port(&self) -> u16 {
         self.options.tcp_port.unwrap_or(PORT)
-    }
-
-    /// The tree it runs from.
-    pub fn tree(&self) -> &Arc<Tree> {
-        &self.tree
     }
 
     /// The server's log so far.
