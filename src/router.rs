@@ -100,7 +100,15 @@ impl Router {
             capacity: Vec::with_capacity(n),
             scale: [1.0; AHEAD],
         };
-        Ok(Self { meta, random, locked: vec![false; n], sent: vec![0.0; n], fill, memo: Memo::default(), rows: 0 })
+        Ok(Self {
+            meta,
+            random,
+            locked: vec![false; n],
+            sent: vec![0.0; n],
+            fill,
+            memo: Memo::default(),
+            rows: 0,
+        })
     }
 
     pub fn meta(&self) -> &Rc<Meta> {

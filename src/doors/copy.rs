@@ -32,13 +32,7 @@ pub unsafe fn prepare(statement: *mut pg_sys::PlannedStmt) -> *mut pg_sys::Plann
     // SAFETY: the statement's own nodes; a changed one is a copy.
     unsafe {
         let Some(copy) = copy_from(statement) else { return statement };
-        let relation = pg_sys::RangeVarGetRelidExtended(
-            (*copy).relation,
-            pg_sys::NoLock as i32,
-            pg_sys::RVROption::RVR_MISSING_OK,
-            None,
-            null_mut(),
-        );
+        let relation = relation_of(copy, pg_sys::NoLock);
         if relation == pg_sys::InvalidOid {
             return statement;
         }
@@ -46,21 +40,47 @@ pub unsafe fn prepare(statement: *mut pg_sys::PlannedStmt) -> *mut pg_sys::Plann
             if (*copy).attlist.is_null() {
                 return with_columns(statement, copy, &meta);
             }
-        } else {
-            note_leaf_load(relation).or_raise();
+        } else if pg_sys::get_rel_relispartition(relation) && may_insert(relation) {
+            // Locked before asking whether it is a leaf of ours: a rebuild of the
+            // map waits for those who hold the lock, and sees the note of the rest.
+            note_leaf_load(relation_of(copy, pg_sys::RowExclusiveLock)).or_raise();
         }
         statement
     }
 }
 
+unsafe fn relation_of(copy: *mut pg_sys::CopyStmt, lock: u32) -> pg_sys::Oid {
+    // SAFETY: the range variable of a parsed COPY.
+    unsafe {
+        pg_sys::RangeVarGetRelidExtended(
+            (*copy).relation,
+            lock as i32,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            null_mut(),
+        )
+    }
+}
+
+fn may_insert(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a privilege look-up for the current user.
+    unsafe {
+        let mode = pg_sys::ACL_INSERT as pg_sys::AclMode;
+        pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), mode)
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// Rows copied into a leaf by name pass no door of ours.
 fn note_leaf_load(relation: pg_sys::Oid) -> Result<()> {
-    match meta::table_of_leaf(relation)? {
-        Some((meta, 0..)) if meta.table.map_complete => {
-            map::set_complete(meta.table.relation, false)
-        }
-        _ => Ok(()),
+    let Some((meta, 0..)) = meta::table_of_leaf(relation)? else { return Ok(()) };
+    if let Some(shared) = meta.shared {
+        shared.leaf_loads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
+    if meta.table.map_complete {
+        map::set_complete(meta.table.relation, false)?;
+    }
+    Ok(())
 }
 
 unsafe fn with_columns(

@@ -87,8 +87,9 @@ fn data_query(table: &ShardedTable, children: &[Child]) -> Result<String> {
     let each = |select: &dyn Fn(&Child) -> String| {
         children.iter().map(select).collect::<Vec<_>>().join(" UNION ALL ")
     };
-    let located =
-        each(&|(n, leaf)| format!("SELECT DISTINCT {key} AS key, {n} AS partition FROM ONLY {}", relation_name(*leaf)));
+    let located = each(&|(n, leaf)| {
+        format!("SELECT DISTINCT {key} AS key, {n} AS partition FROM ONLY {}", relation_name(*leaf))
+    });
     let strays = each(&|(n, leaf)| {
         format!(
             "SELECT {n} AS partition, count(*) AS rows FROM ONLY {} WHERE pss_partition IS DISTINCT FROM {n}",

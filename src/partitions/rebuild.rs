@@ -13,7 +13,7 @@ use super::sql::{ident, one, run};
 use crate::catalog::{self, ShardedTable, relation_name};
 use crate::error::{PssError, Result};
 use crate::map;
-use crate::router::Router;
+use crate::router::{self, Router};
 
 /// Keys read at a time.
 const BATCH: i64 = 1000;
@@ -35,12 +35,18 @@ pub fn failed_of_late(relation: pg_sys::Oid) -> Result<bool> {
 
 /// Rebuilds the map of a sharded table; returns the number of keys seen.
 pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
+    if router::own_snapshot() {
+        return Err(needs_fresh_snapshots());
+    }
     let table = catalog::require_sharded_table(relation)?;
     let name = relation_name(relation);
-    run(&format!("LOCK TABLE {name} IN ROW EXCLUSIVE MODE"))?;
+    // One rebuild of a table at a time, beside its writers.
+    run(&format!("LOCK TABLE ONLY {name} IN SHARE UPDATE EXCLUSIVE MODE"))?;
     if table.map.is_none() {
         map::create(relation)?;
     }
+    let loads = leaf_loads(relation);
+    wait_for_writers(&table);
     route_inbox(&table, &name)?;
     let mut seen = 0;
     let mut contradictions = 0;
@@ -48,6 +54,14 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
         let (keys, contradicting) = adopt_leaf(&table, partition.number, partition.leaf)?;
         seen += keys;
         contradictions += contradicting;
+    }
+    if contradictions == 0 && leaf_loads(relation) != loads {
+        map::set_complete(relation, false)?;
+        let message = format!(
+            "row map of {name} stays incomplete: rows were copied into a partition meanwhile"
+        );
+        catalog::log_event(Some(relation), "rebuild_map", &message, None)?;
+        return Ok(seen);
     }
     if contradictions == 0 {
         map::set_complete(relation, true)?;
@@ -68,6 +82,40 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
         .hint(format!("SELECT * FROM pss_check('{name}') lists them."))
         .warn();
     Ok(seen)
+}
+
+fn needs_fresh_snapshots() -> PssError {
+    PssError::new(
+        PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
+        "the row map cannot be rebuilt in this transaction",
+    )
+    .detail("Its snapshot was taken once and for all, and may miss rows committed since.")
+    .hint("BEGIN ISOLATION LEVEL READ COMMITTED, and call pss_rebuild_map there.")
+}
+
+/// COPYs into leaves begun so far.
+fn leaf_loads(relation: pg_sys::Oid) -> u64 {
+    let shared = crate::shmem::tables::find(relation);
+    shared.map_or(0, |shared| shared.leaf_loads.load(std::sync::atomic::Ordering::SeqCst))
+}
+
+/// Waits for the transactions that are writing to a leaf: some may have begun
+/// before the table was ours, by a path that noted nothing (a restore). Rows of
+/// later ones come by a door, or are counted by `leaf_loads`.
+fn wait_for_writers(table: &ShardedTable) {
+    for partition in &table.partitions {
+        // SAFETY: a complete relation lock tag; the wait can be interrupted.
+        unsafe {
+            let tag = pg_sys::LOCKTAG {
+                locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+                locktag_field2: partition.leaf.to_u32(),
+                locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+                locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+                ..Default::default()
+            };
+            pg_sys::WaitForLockers(tag, pg_sys::ShareLock as i32, false);
+        }
+    }
 }
 
 /// Sends the keys of one leaf through the claim protocol: (seen, contradicting).
