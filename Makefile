@@ -37,7 +37,7 @@ readme-test: ## the README's SQL only
 	@$(TESTBED) readme --pg $(PG)
 
 demo: ## watch real rows go to the partitions that are about to have room
-	@$(TESTBED) demo --pg $(PG)
+	@$(TESTBED) demo --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(KEEP),--keep)
 
 clean: ## remove everything built, installed below build/ and left by tests
 	@$(CARGO) clean --quiet

@@ -6,6 +6,7 @@
 
 mod account;
 mod cluster_tests;
+mod demo;
 mod extension;
 mod libclang;
 mod paths;
@@ -70,6 +71,13 @@ enum Command {
         #[command(flatten)]
         context: cluster_tests::Context,
     },
+    /// Play real flights into twin tables, one placed by pss and one by native hash
+    Demo {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        wishes: demo::Wishes,
+    },
     /// Run the SQL of the README
     Readme(Server),
     /// Run all of them, and the tests that need no server
@@ -122,6 +130,10 @@ fn execute(command: Command) -> Result<Option<Tally>> {
         Command::Cluster { selection, context } => {
             let session = Session::open(selection.server.pg)?;
             cluster_tests::cluster_tests(&session, &context, &selection.filters).map(Some)
+        }
+        Command::Demo { server, wishes } => {
+            demo::demo(&Session::open(server.pg)?, &wishes)?;
+            Ok(None)
         }
         Command::Readme(server) => runner::readme(&Session::open(server.pg)?).map(Some),
         Command::Test(server) => all(server.pg).map(Some),
