@@ -80,7 +80,7 @@ pub fn create(client: &mut Client) -> Result<Leaves> {
         leaves(
             client,
             "SELECT inhrelid::regclass::oid, inhrelid::regclass::text FROM pg_inherits
-             WHERE inhparent = 'flights_hash'::regclass ORDER BY inhrelid",
+             WHERE inhparent = 'flights_hash'::regclass ORDER BY pg_inherits.inhrelid",
         )?,
     ];
     Ok(leaves)
