@@ -11,7 +11,7 @@ use std::fs::File;
 use std::path::Path;
 
 /// Miles between two position reports.
-const MILES_A_REPORT: f64 = 100.0;
+pub const MILES_A_REPORT: f64 = 100.0;
 
 /// Miles flown in a minute.
 const MILES_A_MINUTE: f64 = 7.5;

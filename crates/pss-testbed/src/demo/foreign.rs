@@ -13,10 +13,10 @@ use super::PARTITIONS;
 const PART_OF_OWN: f64 = 0.5;
 
 /// How far the day's cycle swings about its mean.
-const SWING: f64 = 0.6;
+const SWING: f64 = 0.8;
 
 /// Heights lie within this distance of their mean, relative to it.
-const UNEVENNESS: f64 = 0.25;
+const UNEVENNESS: f64 = 0.4;
 
 /// Deviation of the noise of one second, relative to the load.
 const NOISE: f64 = 0.1;

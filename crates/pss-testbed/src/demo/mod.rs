@@ -10,8 +10,8 @@ mod foreign;
 mod picture;
 mod player;
 mod report;
-mod rivals;
 mod screen;
+mod simulate;
 mod twins;
 
 use std::io::IsTerminal;
@@ -123,7 +123,7 @@ fn play_once(cluster: &Cluster, play: &Play, run: u32, runs: u32) -> Result<Outc
     let windows = play_rows(cluster, play, &leaves, &clock, &mut screen)
         .map_err(|e| e.context(format!("the server's log ends:\n{}", cluster.log_tail())))?;
     twins::verify(&mut client)?;
-    let check = twins::check(&mut client);
+    let check = twins::check(&mut client)?;
     Ok(Outcome::new(run, play, windows, clock.greatest_delay(), check))
 }
 

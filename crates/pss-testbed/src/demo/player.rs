@@ -10,12 +10,15 @@ use anyhow::{Context, Result};
 use postgres::{Client, Statement};
 use pss_core::series::CostModel;
 
-use super::flights::{RowKind, Stream};
+use super::flights::{MILES_A_REPORT, RowKind, Stream};
 use super::foreign::Foreign;
 use super::twins::{Leaf, TWINS};
 
 /// Time between two batches of a writer, and between two rounds of a reader.
 const TICK: Duration = Duration::from_millis(40);
+
+/// Bytes of a row, about: a flight's size is that of its rows.
+const ROW_BYTES: f64 = 64.0;
 
 /// What all players share.
 pub struct Clock {
@@ -43,13 +46,11 @@ impl Clock {
         self.delay_ms.load(Ordering::Relaxed) as f64 / 1000.0
     }
 
-    fn runs(&self, end: f64) -> bool {
-        !self.stop.load(Ordering::Relaxed) && self.now() < end
-    }
-
-    /// Lets the next tick come; not before `TICK` has passed since `begun`.
-    fn tick(begun: Instant) {
+    /// Waits for the next tick, not before `TICK` has passed since `begun`; false when the play
+    /// is over, and what was due then has been sent.
+    fn goes_on(&self, begun: Instant, now: f64, end: f64) -> bool {
         std::thread::sleep(TICK.saturating_sub(begun.elapsed()));
+        !self.stop.load(Ordering::Relaxed) && now < end
     }
 }
 
@@ -70,23 +71,35 @@ pub fn write(
         );
         inserts.push(client.prepare(&insert)?);
     }
+    // Whoever lets a flight depart knows how far it goes, and so about how many rows will come:
+    // the call door takes that size. Its rows then come by the planner door like all others.
+    let announce = client.prepare("SELECT pss_get_partitions('flights_pss', $1, $2)")?;
     let flush = client.prepare("SELECT pg_stat_force_next_flush()")?;
     let mine = stream.events.iter().filter(|e| e.flight % of == which && e.at < end);
     let mut due = mine.peekable();
-    while clock.runs(end) {
+    loop {
         let begun = Instant::now();
         let now = clock.now();
         let (mut flights, mut reports, mut miles) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut departing, mut sizes) = (Vec::new(), Vec::new());
         let mut delay = 0.0_f64;
         while let Some(event) = due.next_if(|e| e.at <= now) {
             delay = delay.max(now - event.at);
-            flights.push(stream.flights[event.flight].key.as_str());
+            let flight = &stream.flights[event.flight];
+            flights.push(flight.key.as_str());
             let (report, flown) = match event.kind {
-                RowKind::Departure => ("departure", 0),
+                RowKind::Departure => {
+                    departing.push(flight.key.as_str());
+                    sizes.push(((1.0 + flight.miles / MILES_A_REPORT).floor() * ROW_BYTES) as i64);
+                    ("departure", 0)
+                }
                 RowKind::Position { miles } => ("position", miles),
             };
             reports.push(report);
             miles.push(i32::try_from(flown)?);
+        }
+        if !departing.is_empty() {
+            client.query(&announce, &[&departing, &sizes]).context("pss_get_partitions")?;
         }
         if !flights.is_empty() {
             for insert in &inserts {
@@ -95,9 +108,10 @@ pub fn write(
             client.execute(&flush, &[])?;
             clock.delay_ms.fetch_max((delay * 1000.0) as u64, Ordering::Relaxed);
         }
-        Clock::tick(begun);
+        if !clock.goes_on(begun, now, end) {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Reads of one twin, as much as the foreign load says, until `end` seconds. A partition that has
@@ -127,7 +141,7 @@ pub fn read(
     let cost = CostModel::default().index_fetch;
     let mut owed = vec![0.0; leaves.len()];
     let mut until = 0.0;
-    while clock.runs(end) {
+    loop {
         let begun = Instant::now();
         let now = clock.now();
         for (p, (owed, look_up)) in owed.iter_mut().zip(&look_ups).enumerate() {
@@ -140,9 +154,10 @@ pub fn read(
         }
         until = now;
         client.execute(&flush, &[])?;
-        Clock::tick(begun);
+        if !clock.goes_on(begun, now, end) {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Cost units of a partition's foreign load from `begin` to `end` seconds.

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::counters::{Window, score};
-use super::{Play, SCORED_FROM, picture, rivals};
+use super::simulate::{self, Scene, Scores};
+use super::{Play, SCORED_FROM, picture};
 use crate::paths;
 
 /// pss may have at most this part of the hash twin's imbalance.
@@ -23,9 +24,8 @@ pub struct Outcome {
     rows: usize,
     pss: f64,
     hash: f64,
-    /// Simulated on the same rows and foreign load, by name.
-    rivals: Vec<(&'static str, f64)>,
-    greedy: f64,
+    /// Simulated on the same rows and foreign load.
+    simulated: Scores,
     delay: f64,
     check: Vec<String>,
     /// What was seen, window by window.
@@ -41,6 +41,8 @@ impl Outcome {
         delay: f64,
         check: Vec<String>,
     ) -> Self {
+        let scored_from = SCORED_FROM as usize;
+        let scene = Scene { stream: &play.stream, foreign: &play.foreign, scored_from };
         let live = |twin| score(&windows, twin, SCORED_FROM).unwrap_or(f64::NAN);
         Self {
             run,
@@ -48,8 +50,7 @@ impl Outcome {
             rows: play.stream.events.len(),
             pss: live(0),
             hash: live(1),
-            rivals: rivals::scores(play),
-            greedy: rivals::greedy(play),
+            simulated: simulate::scores(scene),
             delay,
             check,
             windows,
@@ -63,7 +64,7 @@ impl Outcome {
 
     /// Part of the way from hash to the placement that knows the future.
     fn gain(&self) -> f64 {
-        (self.hash - self.pss) / (self.hash - self.greedy)
+        (self.hash - self.pss) / (self.hash - self.simulated.greedy)
     }
 
     /// Prints the table of the run.
@@ -73,16 +74,18 @@ impl Outcome {
         println!("    {:<42}{:.3}", "native hash", self.hash);
         println!("    {:<42}{:.3}", "pss", self.pss);
         println!("  simulated on the same {} rows and the same foreign load", self.rows);
-        for (name, score) in &self.rivals {
+        for (name, score) in self.simulated.rows() {
             println!("    {name:<42}{score:.3}");
         }
-        println!("    {:<42}{:.3}", "greedy that knows the future", self.greedy);
         println!(
             "  pss / hash {:.2} (bar {RATIO_BAR}), captured gain {:.2} (bar {GAIN_BAR}, goal {GAIN_GOAL})",
             self.ratio(),
             self.gain()
         );
         println!("  both twins hold the same rows, and every flight lies in one partition");
+        if self.check.is_empty() {
+            println!("  pss_check() read rows and row map and found nothing wrong");
+        }
         for line in &self.check {
             println!("  pss_check(): {line}");
         }
@@ -90,12 +93,16 @@ impl Outcome {
     }
 
     fn json(&self) -> Value {
-        let rivals: serde_json::Map<String, Value> =
-            self.rivals.iter().map(|(name, score)| ((*name).to_owned(), json!(score))).collect();
+        let simulated: serde_json::Map<String, Value> = self
+            .simulated
+            .rows()
+            .map(|(name, score)| (name.to_owned(), json!(score)))
+            .into_iter()
+            .collect();
         json!({
             "run": self.run, "first_day": self.first_day, "rows": self.rows,
             "pss": self.pss, "hash": self.hash, "ratio": self.ratio(),
-            "simulated": rivals, "greedy": self.greedy, "captured_gain": self.gain(),
+            "simulated": simulated, "captured_gain": self.gain(),
             "greatest_delay_s": self.delay, "pss_check": self.check,
         })
     }

@@ -147,10 +147,10 @@ pub fn verify(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// What `pss_check()` says, a line each.
-pub fn check(client: &mut Client) -> Vec<String> {
-    match client.query("SELECT c::text FROM pss_check() AS c", &[]) {
-        Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
-        Err(e) => vec![format!("failed: {e}")],
-    }
+/// What `pss_check()` finds wrong, a line each.
+pub fn check(client: &mut Client) -> Result<Vec<String>> {
+    let rows = client
+        .query("SELECT concat_ws(': ', problem, detail) FROM pss_check('flights_pss')", &[])
+        .context("pss_check")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
