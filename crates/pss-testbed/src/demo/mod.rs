@@ -190,11 +190,9 @@ fn linger(cluster: &Cluster, keep: bool) {
         return;
     }
     println!(
-        "To look at it, in another terminal:\n  {} -h {} -p {} -U postgres postgres\n  \
+        "To look at it, in another terminal:\n  {}\n  \
          SELECT * FROM pss.partitions;  SELECT * FROM pss.stat_balance;  TABLE pss.events LIMIT 20;",
-        cluster.tree().pg.bindir.join("psql").display(),
-        cluster.socket_directory().display(),
-        cluster.port()
+        cluster.psql_command()
     );
     if terminal {
         println!("Enter or Ctrl-C stops the cluster and removes it.");

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -239,6 +239,18 @@ impl Cluster {
             .env("PGPORT", self.port().to_string())
             .env("PGUSER", "postgres");
         command
+    }
+
+    /// A shell command that opens psql on this cluster.
+    pub fn psql_command(&self) -> String {
+        let psql = self.tree.pg.bindir.join("psql");
+        let sockets = self.sockets.path();
+        format!(
+            "{} -h {} -p {} -U postgres postgres",
+            psql.display(),
+            sockets.display(),
+            self.port()
+        )
     }
 
     /// Port that names the socket (and nothing else, unless TCP was asked for).
