@@ -217,7 +217,7 @@ impl Fit {
         for _ in 0..SWEEPS {
             for &i in &known {
                 let row = &self.normal[i];
-                let explained: f64 = row.iter().zip(&load).map(|(a, b)| a * b).sum();
+                let explained: f64 = known.iter().map(|&j| row[j] * load[j]).sum();
                 let mut gradient = self.target[i] - explained + row[i] * load[i];
                 let mut curvature = row[i];
                 for neighbour in neighbours(i) {

@@ -70,6 +70,7 @@ fn avoids_the_partition_that_is_about_to_be_busy() {
     assert!(plan.shares[0] < 0.12, "partition 0 is next: {:?}", plan.shares);
     assert!(plan.shares[3] > 0.25, "partition 3 is done: {:?}", plan.shares);
     assert!(plan.outlook[0].foreign > 15.0, "{:?}", plan.outlook[0]);
+    assert!(plan.trust > 0.9, "it came true: {}", plan.trust);
     let fill = plan.fill.expect("forecasts are trusted");
     assert!(fill.levels[0][0] > fill.levels[1][0] + 10.0, "{:?}", fill.levels);
     let scores = table.controller.scores().expect("scored");
@@ -98,6 +99,7 @@ fn noise_is_no_reason_to_leave_capacity_shares() {
     let plan = table.cycle([Some(10.0); PARTITIONS]);
     assert_eq!(plan.reason, Reason::NoSkill);
     assert_eq!(plan.shares, [0.25; PARTITIONS]);
+    assert!(plan.trust < 0.5, "noise is not believed: {}", plan.trust);
 }
 
 #[test]

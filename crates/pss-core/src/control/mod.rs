@@ -7,6 +7,7 @@
 //! are capacity-proportional.
 
 mod shadows;
+mod trust;
 
 use crate::cohort::{self, Cohorts};
 use crate::forecast::{self, Forecaster, Prediction};
@@ -14,6 +15,7 @@ use crate::level::{AHEAD, CLASSES, Fill};
 use crate::score;
 use crate::weights::{self, Damping};
 use shadows::Shadows;
+use trust::Trust;
 
 pub use shadows::Scores;
 
@@ -72,7 +74,7 @@ pub enum Reason {
     WarmingUp,
     /// No partition's foreign load has been measured lately.
     NoFreshData,
-    /// Nothing has beaten capacity shares lately: only own keys are levelled.
+    /// Nothing has beaten capacity shares lately.
     NoSkill,
     /// Water-filling on the last measured loads.
     Reactive,
@@ -86,7 +88,7 @@ impl Reason {
         match self {
             Reason::WarmingUp => "warming up: shares by capacity",
             Reason::NoFreshData => "no fresh data: shares by capacity",
-            Reason::NoSkill => "no skill: shares by capacity, own keys levelled",
+            Reason::NoSkill => "no skill: shares by capacity",
             Reason::Reactive => "filling to a level by the last measured loads",
             Reason::Forecast => "filling to a level by forecasts",
         }
@@ -120,6 +122,9 @@ pub struct Plan {
     /// What is expected of each partition and key, for dispatch to a level; `None` where shares
     /// by capacity are all there is to go by.
     pub fill: Option<Fill>,
+    /// Part of the expected differences in foreign load that dispatch to a level counts on, 0 to
+    /// 1, by how far they lately came true.
+    pub trust: f64,
     /// Control window in cycles.
     pub window: usize,
     /// kappa: controllable part of the load over the control window.
@@ -142,6 +147,7 @@ pub struct Controller {
     capacity: Vec<f64>,
     published: Vec<f64>,
     shadows: Shadows,
+    trust: Trust,
 }
 
 impl Controller {
@@ -155,6 +161,7 @@ impl Controller {
             capacity: vec![1.0; partitions],
             published: Vec::new(),
             shadows: Shadows::new(partitions),
+            trust: Trust::default(),
         }
     }
 
@@ -201,6 +208,7 @@ impl Controller {
             self.own[i] = seen.own.get(i).copied().unwrap_or(0.0);
         }
         self.cohorts.observe(seen.placed, seen.own);
+        self.trust.measure(&self.last_foreign(1), &self.capacity);
         let foreign: Vec<f64> = self.last_foreign.iter().map(|f| f.map_or(0.0, |f| f.0)).collect();
         self.shadows.score(
             seen.placed.as_flattened().iter().sum(),
@@ -214,13 +222,17 @@ impl Controller {
 
     /// Shares for the new keys to come, with what is expected of them.
     pub fn plan(&mut self, settings: &Settings) -> Plan {
-        let last = self.last_foreign(settings);
+        let last = self.last_foreign(settings.time_to_live);
         let windows = shadows::window_lengths(&self.cohorts.profile());
         let stride = self.stride();
         let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
         let paths = self.foreign_paths(&last, longest, settings.staleness);
         let means = windows.map(|window| paths.iter().map(|p| mean(&p[..window])).collect());
         self.shadows.plan(&self.cohorts, &last, &means, &self.capacity);
+        let paths = if settings.forecast { paths } else { as_last(&last, longest) };
+        let ahead = (self.cohorts.profile().life().round() as usize).clamp(1, longest);
+        let expected: Vec<f64> = paths.iter().map(|path| path[ahead - 1][0]).collect();
+        self.trust.expect(ahead + settings.staleness, &expected, &self.capacity);
 
         let (reason, choice) = self.judge(&last, settings);
         let window = windows[choice];
@@ -257,7 +269,8 @@ impl Controller {
             shares: self.published.clone(),
             epoch_changed,
             outlook,
-            fill: self.fill(reason, &last, &paths, stride),
+            fill: self.fill(reason, &paths, stride),
+            trust: self.trust.part(),
             window,
             authority: if own > 0.0 { (volume / own).clamp(0.0, 1.0) } else { 0.0 },
             floor: score::imbalance(&levels, &self.capacity),
@@ -282,8 +295,8 @@ impl Controller {
     }
 
     /// Last measured foreign loads; not a number where too old.
-    fn last_foreign(&self, settings: &Settings) -> Vec<f64> {
-        let fresh = |(load, age)| if age < settings.time_to_live { load } else { f64::NAN };
+    fn last_foreign(&self, time_to_live: usize) -> Vec<f64> {
+        let fresh = |(load, age)| if age < time_to_live { load } else { f64::NAN };
         self.last_foreign.iter().map(|last| last.map_or(f64::NAN, fresh)).collect()
     }
 
@@ -310,15 +323,9 @@ impl Controller {
         (span.ceil() as usize).clamp(1, LONGEST_STRIDE)
     }
 
-    /// What dispatch to a level needs. Without skill foreign load counts as level, but a
-    /// partition's own keys are known all the same.
-    fn fill(
-        &self,
-        reason: Reason,
-        last: &[f64],
-        paths: &[Vec<[f64; 3]>],
-        stride: usize,
-    ) -> Option<Fill> {
+    /// What dispatch to a level needs. Foreign load counts as far as it can be trusted, and as
+    /// level beyond; a partition's own keys are known all the same.
+    fn fill(&self, reason: Reason, paths: &[Vec<[f64; 3]>], stride: usize) -> Option<Fill> {
         if matches!(reason, Reason::WarmingUp | Reason::NoFreshData) {
             return None;
         }
@@ -331,13 +338,12 @@ impl Controller {
         };
         for point in 0..AHEAD {
             let ahead = 1 + point * stride;
+            let foreign: Vec<f64> = paths.iter().map(|path| path[ahead - 1][0]).collect();
+            let level = mean_utilization(&foreign, &self.capacity);
             let mut base = self.cohorts.committed(ahead);
-            for ((base, path), last) in base.iter_mut().zip(paths).zip(last) {
-                *base += match reason {
-                    Reason::Forecast => path[ahead - 1][0],
-                    Reason::Reactive => *last,
-                    _ => 0.0,
-                };
+            for ((base, foreign), capacity) in base.iter_mut().zip(foreign).zip(&self.capacity) {
+                let level = level * capacity;
+                *base += level + self.trust.part() * (foreign - level);
             }
             let mean = mean_utilization(&base, &self.capacity);
             let to_come = self.cohorts.controllable(ahead) / room;
@@ -356,6 +362,11 @@ impl Controller {
         }
         Some(fill)
     }
+}
+
+/// Paths on which everything stays as it was last.
+fn as_last(last: &[f64], longest: usize) -> Vec<Vec<[f64; 3]>> {
+    last.iter().map(|&load| vec![[load; 3]; longest]).collect()
 }
 
 fn mean(path: &[[f64; 3]]) -> [f64; 3] {
