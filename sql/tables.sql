@@ -31,7 +31,7 @@ RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'pss_rebuild_map_wrapper';
 COMMENT ON FUNCTION pss_rebuild_map(regclass)
-IS 'rebuilds the row map from the rows, beside running writers; the number of keys seen';
+IS 'rebuilds the row map from the rows, beside running writers, and what is missing of the table''s triggers; the number of keys seen';
 REVOKE ALL ON FUNCTION pss_rebuild_map(regclass) FROM PUBLIC;
 
 CREATE FUNCTION pss_check(relation regclass DEFAULT NULL)

@@ -247,6 +247,14 @@ pub fn drop_map(relation: pg_sys::Oid) -> Result<()> {
     })
 }
 
+/// Keeps loads into leaves (shared) and rebuilds of the map (exclusive) apart until the
+/// transaction ends: a rebuild must not call complete a map that lacks what a load is bringing.
+pub fn lock_loads(relation: pg_sys::Oid, exclusive: bool) {
+    let mode = if exclusive { pg_sys::ExclusiveLock } else { pg_sys::ShareLock } as i32;
+    // SAFETY: a lock on the table as an object, which nothing else takes: not on the relation.
+    unsafe { pg_sys::LockDatabaseObject(pg_sys::RelationRelationId, relation, 0, mode) };
+}
+
 /// Says whether every key with rows is in the map. All sessions notice at once.
 pub fn set_complete(relation: pg_sys::Oid, complete: bool) -> Result<()> {
     as_extension_owner(|| {

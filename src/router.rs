@@ -159,6 +159,14 @@ impl Router {
         self.claim_and_record(key, hash, None, Some(partition), true).map(|placed| placed.partition)
     }
 
+    /// Sends a key whose row is about to be stored in `partition` through the
+    /// protocol, once more. Returns where the key lives.
+    pub fn confirm(&mut self, key: pg_sys::Datum, partition: u16) -> Result<u16> {
+        let hash = self.meta.key.hash(key);
+        self.claim_and_record(key, hash, None, Some(partition), false)
+            .map(|placed| placed.partition)
+    }
+
     fn name(&self) -> String {
         crate::catalog::relation_name(self.meta.table.relation)
     }
@@ -231,7 +239,8 @@ impl Router {
     }
 
     /// The claim protocol. `forced`: the partition is given, not drawn; with
-    /// `adopting`, nothing is counted as placed.
+    /// `adopting`, rows of the key were seen there: nothing is counted as placed, and
+    /// the leaves are not searched for it.
     fn claim_and_record(
         &mut self,
         key: pg_sys::Datum,
@@ -255,7 +264,7 @@ impl Router {
                 Claimed::Moving => wait_for_mover(&claim),
                 Claimed::Final(partition) => break partition,
                 Claimed::Tentative => {
-                    hit = self.probe(&map, key, hash);
+                    hit = self.probe(&map, key, hash, adopting);
                     break claims::decide(&claim, hit.map(|h| h.partition)).unwrap_or(drawn);
                 }
             }
@@ -285,9 +294,9 @@ impl Router {
     }
 
     /// The key's entry in the map, or, while the map is incomplete, its rows.
-    fn probe(&self, map: &Map, key: pg_sys::Datum, hash: u64) -> Option<Hit> {
+    fn probe(&self, map: &Map, key: pg_sys::Datum, hash: u64, adopting: bool) -> Option<Hit> {
         let hit = map.probe_dirty(hash48(hash));
-        if hit.is_some() || self.meta.table.map_complete {
+        if hit.is_some() || self.meta.table.map_complete || adopting {
             return hit;
         }
         // Rows without an entry: not settled, so that this session records one.

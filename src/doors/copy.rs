@@ -74,13 +74,12 @@ fn may_insert(relation: pg_sys::Oid) -> bool {
 /// Rows copied into a leaf by name pass no door of ours.
 fn note_leaf_load(relation: pg_sys::Oid) -> Result<()> {
     let Some((meta, 0..)) = meta::table_of_leaf(relation)? else { return Ok(()) };
-    if let Some(shared) = meta.shared {
-        shared.leaf_loads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    map::lock_loads(meta.table.relation, false);
+    // A rebuild may have ended while the lock was waited for.
+    match meta::table(meta.table.relation)? {
+        Some(meta) if meta.table.map_complete => map::set_complete(meta.table.relation, false),
+        _ => Ok(()),
     }
-    if meta.table.map_complete {
-        map::set_complete(meta.table.relation, false)?;
-    }
-    Ok(())
 }
 
 unsafe fn with_columns(

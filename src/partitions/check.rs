@@ -35,7 +35,8 @@ pub fn check(relation: pg_sys::Oid) -> Result<Vec<Problem>> {
 /// A partition that is there: number and leaf.
 type Child = (u16, pg_sys::Oid);
 
-fn existing(table: &ShardedTable) -> Result<Vec<Child>> {
+/// The partitions that are there.
+pub fn existing(table: &ShardedTable) -> Result<Vec<Child>> {
     let children = rows(
         "SELECT inhrelid FROM pg_inherits WHERE inhparent = $1",
         &[table.relation.into()],
@@ -53,7 +54,7 @@ fn collect(relation: pg_sys::Oid, query: &str) -> Result<Vec<Problem>> {
 }
 
 /// Triggers of ours that are missing, or do not fire whatever session_replication_role is.
-fn triggers(table: &ShardedTable, children: &[Child]) -> Result<Vec<Problem>> {
+pub fn triggers(table: &ShardedTable, children: &[Child]) -> Result<Vec<Problem>> {
     let mut expected = vec![(HOME_TRIGGER, table.relation), (TRUNCATE_TRIGGER, table.relation)];
     expected.extend(children.iter().map(|&(_, leaf)| (HOME_TRIGGER, leaf)));
     expected.extend(children::inbox_of(table.relation)?.map(|inbox| (ROUTE_TRIGGER, inbox)));

@@ -134,7 +134,13 @@ pub fn drop_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid) -> Result<()> {
         (TRUNCATE_TRIGGER, parent),
         (GUARD_TRIGGER, parent),
     ] {
-        run(&format!("DROP TRIGGER IF EXISTS {} ON {}", ident(trigger), relation_name(on)))?;
+        let there = one::<bool>(
+            "SELECT true FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
+            &[on.into(), trigger.into()],
+        )?;
+        if there.is_some() {
+            run(&format!("DROP TRIGGER {} ON {}", ident(trigger), relation_name(on)))?;
+        }
     }
     Ok(())
 }

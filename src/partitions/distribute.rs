@@ -261,7 +261,7 @@ fn report(
 
 /// Builds the map of a table that has rows, now if that is quick.
 pub fn build_map(parent: pg_sys::Oid, table: &Description, map_bytes: f64) -> Result<()> {
-    if map_bytes / map::BYTES_PER_KEY <= BUILD_AT_ONCE && !crate::router::own_snapshot() {
+    if map_bytes / map::BYTES_PER_KEY <= BUILD_AT_ONCE {
         rebuild::rebuild(parent)?;
         return Ok(());
     }

@@ -27,7 +27,7 @@ use pgrx::prelude::*;
 use crate::catalog;
 use crate::error::{OrRaise, Result};
 use request::{Arguments, Request, null};
-use sql::{as_table_owner, require_owner};
+use sql::{as_table_owner, require_latest_snapshot, require_owner};
 
 /// Name of the only node, in the 64 bytes that a `name` occupies.
 static LOCAL_NODE: [u8; 64] = {
@@ -76,6 +76,7 @@ fn pss_distribute_table(
 fn distributed(arguments: Arguments<'_>) -> Result<Vec<(i32, pg_sys::Oid, &'static CStr)>> {
     let request = Request::new(arguments)?;
     require_owner(request.relation)?;
+    require_latest_snapshot()?;
     let parent = as_table_owner(request.relation, || distribute::distribute(&request))?;
     let node = CStr::from_bytes_until_nul(&LOCAL_NODE).unwrap_or_default();
     let table = catalog::require_sharded_table(parent)?;
@@ -84,29 +85,28 @@ fn distributed(arguments: Arguments<'_>) -> Result<Vec<(i32, pg_sys::Oid, &'stat
 
 #[pg_extern(sql = false)]
 fn pss_undistribute_table(relation: Option<pg_sys::Oid>) {
-    owned(relation).and_then(|r| as_table_owner(r, || undistribute::undistribute(r))).or_raise();
+    let undone = owned(relation).and_then(|relation| {
+        require_latest_snapshot()?;
+        as_table_owner(relation, || undistribute::undistribute(relation))
+    });
+    undone.or_raise();
 }
 
 #[pg_extern(sql = false)]
 fn pss_rebuild_map(relation: Option<pg_sys::Oid>) -> i64 {
-    owned(relation).and_then(rebuild_map).or_raise()
+    owned(relation)
+        .and_then(|relation| {
+            as_table_owner(relation, || {
+                rebuild::repair(relation)?;
+                rebuild::rebuild(relation)
+            })
+        })
+        .or_raise()
 }
 
 /// Rebuilds the map of a table as its owner: for the worker, which has more rights.
 pub fn rebuild_map(relation: pg_sys::Oid) -> Result<i64> {
     as_table_owner(relation, || rebuild::rebuild(relation))
-}
-
-/// Rebuilds the map of a table if it is incomplete, unless that was tried of late and the rows
-/// contradicted it: for the worker, which calls it again and again.
-pub fn rebuild_incomplete(relation: pg_sys::Oid) -> Result<()> {
-    match catalog::sharded_table(relation)? {
-        Some(table) if !table.map_complete && !rebuild::failed_of_late(relation)? => {
-            as_table_owner(relation, || rebuild::rebuild(relation))?;
-            Ok(())
-        }
-        _ => Ok(()),
-    }
 }
 
 #[pg_extern(sql = false)]

@@ -7,46 +7,48 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::children;
+use super::check;
+use super::children::{self, Storage};
 use super::distribute::copied_columns;
-use super::sql::{ident, one, run};
+use super::sql::{ident, one, require_latest_snapshot, run};
 use crate::catalog::{self, ShardedTable, relation_name};
 use crate::error::{PssError, Result};
 use crate::map;
-use crate::router::{self, Router};
+use crate::router::Router;
 
 /// Keys read at a time.
 const BATCH: i64 = 1000;
 /// Contradictions named one by one.
 const NAMED: u64 = 10;
 
-/// Whether a rebuild of this map ended with contradictions within the last ten minutes.
-pub fn failed_of_late(relation: pg_sys::Oid) -> Result<bool> {
-    let failed = catalog::as_extension_owner(|| {
-        one::<bool>(
-            "SELECT true FROM pss.event
-             WHERE relation = $1 AND kind = 'contradiction' AND at > now() - interval '10 minutes'
-             LIMIT 1",
-            &[relation.into()],
-        )
-    })?;
-    Ok(failed.is_some())
+/// Makes anew what is missing of our triggers, and the inbox. Only then a lock is taken that
+/// makes writers wait.
+pub fn repair(relation: pg_sys::Oid) -> Result<()> {
+    let table = catalog::require_sharded_table(relation)?;
+    let inbox = children::inbox_of(relation)?;
+    if inbox.is_some() && check::triggers(&table, &check::existing(&table)?)?.is_empty() {
+        return Ok(());
+    }
+    let inbox = match inbox {
+        Some(inbox) => inbox,
+        None => children::make(relation, "inbox", -1, &Storage::default())?,
+    };
+    children::drop_triggers(relation, inbox)?;
+    children::make_triggers(relation, inbox, &table.distribution_column)?;
+    children::make_guard(relation)
 }
 
 /// Rebuilds the map of a sharded table; returns the number of keys seen.
 pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
-    if router::own_snapshot() {
-        return Err(needs_fresh_snapshots());
-    }
+    require_latest_snapshot()?;
     let table = catalog::require_sharded_table(relation)?;
     let name = relation_name(relation);
     // One rebuild of a table at a time, beside its writers.
     run(&format!("LOCK TABLE ONLY {name} IN SHARE UPDATE EXCLUSIVE MODE"))?;
-    if table.map.is_none() {
+    wait_for_loads(&table);
+    if catalog::require_sharded_table(relation)?.map.is_none() {
         map::create(relation)?;
     }
-    let loads = leaf_loads(relation);
-    wait_for_writers(&table);
     route_inbox(&table, &name)?;
     let mut seen = 0;
     let mut contradictions = 0;
@@ -54,14 +56,6 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
         let (keys, contradicting) = adopt_leaf(&table, partition.number, partition.leaf)?;
         seen += keys;
         contradictions += contradicting;
-    }
-    if contradictions == 0 && leaf_loads(relation) != loads {
-        map::set_complete(relation, false)?;
-        let message = format!(
-            "row map of {name} stays incomplete: rows were copied into a partition meanwhile"
-        );
-        catalog::log_event(Some(relation), "rebuild_map", &message, None)?;
-        return Ok(seen);
     }
     if contradictions == 0 {
         map::set_complete(relation, true)?;
@@ -84,27 +78,11 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
     Ok(seen)
 }
 
-fn needs_fresh_snapshots() -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
-        "the row map cannot be rebuilt in this transaction",
-    )
-    .detail("Its snapshot was taken once and for all, and may miss rows committed since.")
-    .hint("BEGIN ISOLATION LEVEL READ COMMITTED, and call pss_rebuild_map there.")
-}
-
-/// COPYs into leaves begun so far.
-fn leaf_loads(relation: pg_sys::Oid) -> u64 {
-    let shared = crate::shmem::tables::find(relation);
-    shared.map_or(0, |shared| shared.leaf_loads.load(std::sync::atomic::Ordering::SeqCst))
-}
-
-/// Waits for the transactions that are writing to a leaf: some may have begun
-/// before the table was ours, by a path that noted nothing (a restore). Rows of
-/// later ones come by a door, or are counted by `leaf_loads`.
-fn wait_for_writers(table: &ShardedTable) {
+/// Waits for transactions that are writing to the leaves: one that began before the table was in
+/// the catalog (a restore) passes no door of ours. Later loads into leaves wait for the rebuild.
+fn wait_for_loads(table: &ShardedTable) {
     for partition in &table.partitions {
-        // SAFETY: a complete relation lock tag; the wait can be interrupted.
+        // SAFETY: a relation's lock tag; the wait holds no lock.
         unsafe {
             let tag = pg_sys::LOCKTAG {
                 locktag_field1: pg_sys::MyDatabaseId.to_u32(),
@@ -116,6 +94,7 @@ fn wait_for_writers(table: &ShardedTable) {
             pg_sys::WaitForLockers(tag, pg_sys::ShareLock as i32, false);
         }
     }
+    map::lock_loads(table.relation, true);
 }
 
 /// Sends the keys of one leaf through the claim protocol: (seen, contradicting).

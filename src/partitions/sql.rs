@@ -121,6 +121,20 @@ pub fn require_owner(relation: pg_sys::Oid) -> Result<()> {
     .hint("Ask its owner, or become a member of the owner's role."))
 }
 
+/// The error that the transaction keeps one snapshot (25001): it would not see all rows that are
+/// there once the locks are held.
+pub fn require_latest_snapshot() -> Result<()> {
+    if !crate::router::own_snapshot() {
+        return Ok(());
+    }
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+        "cannot reorganize a sharded table in a REPEATABLE READ or SERIALIZABLE transaction",
+    )
+    .detail("Rows that were committed after its snapshot would be missed.")
+    .hint("Run it in a READ COMMITTED transaction."))
+}
+
 /// Runs `f` as the owner of `relation`, as REINDEX and the like do: nothing that the table
 /// carries (expressions, functions) runs with more rights than its owner's.
 pub fn as_table_owner<R>(relation: pg_sys::Oid, f: impl FnOnce() -> Result<R>) -> Result<R> {

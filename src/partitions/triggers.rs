@@ -42,7 +42,7 @@ fn pss_guard_row<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
         let key = key_of(trigger, leaf, &column);
         let home = Router::of(table.clone())
             .and_then(|mut router| match key {
-                Some(key) => router.adopt(key, number),
+                Some(key) => router.confirm(key, number),
                 None => Ok(number),
             })
             .or_raise();

@@ -91,9 +91,6 @@ pub struct TableShared {
     pub redraws: AtomicU64,
     /// New keys placed by capacity because the weights were stale or pss.enabled was off.
     pub fallbacks: AtomicU64,
-    /// COPYs straight into a leaf that were begun: their rows pass no door, so a
-    /// map that was rebuilt meanwhile is not complete.
-    pub leaf_loads: AtomicU64,
     /// Since when (TimestampTz) the counters run.
     pub stats_reset: AtomicI64,
     /// Until when (TimestampTz) the expected levels may be used; 0: there are none.

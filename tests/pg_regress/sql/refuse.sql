@@ -1,0 +1,180 @@
+-- What pss_distribute_table refuses: one clear error each, and nothing changed.
+CREATE EXTENSION pss;
+CREATE TABLE t (k int PRIMARY KEY, v text);
+
+-- Arguments.
+SELECT pss_distribute_table(NULL, 'k');
+SELECT pss_distribute_table('t', NULL);
+SELECT pss_distribute_table('t', 'nothing');
+SELECT pss_distribute_table('t', 'ctid');
+SELECT pss_distribute_table('t', 'k', partitions => 0);
+SELECT pss_distribute_table('t', 'k', partitions => 1025);
+SELECT pss_distribute_table('t', 'k', partitions => NULL);
+SELECT pss_distribute_table('t', 'k', mapping => 'slot');
+SELECT pss_distribute_table('t', 'k', mapping => 'nonsense');
+SELECT pss_distribute_table('t', 'k', existing => 'nonsense');
+SELECT pss_distribute_table('t', 'k', nodes => '{local,elsewhere}');
+SELECT pss_distribute_table('t', 'k', colocate_with => 't');
+SELECT pss_distribute_table('t', 'k''; DROP TABLE t; --');
+SELECT pss_distribute_table('t', 'k', mapping => 'row''; DROP TABLE t; --');
+SELECT pss_distribute_table('t', 'k', nodes => ARRAY['a"; DROP TABLE t; --']::name[]);
+
+-- What it is.
+SELECT pss_distribute_table('pg_class', 'oid');
+SELECT pss_distribute_table('pss.node', 'node');
+CREATE VIEW v AS SELECT 1 AS k;
+SELECT pss_distribute_table('v', 'k');
+DROP VIEW v;
+CREATE MATERIALIZED VIEW v AS SELECT 1 AS k;
+SELECT pss_distribute_table('v', 'k');
+DROP MATERIALIZED VIEW v;
+CREATE TEMP TABLE temporary (k int);
+SELECT pss_distribute_table('temporary', 'k');
+CREATE UNLOGGED TABLE unlogged (k int);
+SELECT pss_distribute_table('unlogged', 'k');
+CREATE FOREIGN DATA WRAPPER wrapper;
+CREATE SERVER server FOREIGN DATA WRAPPER wrapper;
+CREATE FOREIGN TABLE far (k int) SERVER server;
+SELECT pss_distribute_table('far', 'k');
+CREATE TABLE ranges (k int) PARTITION BY RANGE (k);
+CREATE TABLE ranges_1 PARTITION OF ranges FOR VALUES FROM (0) TO (9);
+SELECT pss_distribute_table('ranges', 'k');
+SELECT pss_distribute_table('ranges_1', 'k');
+CREATE TABLE lists (k int, pss_partition text) PARTITION BY LIST (pss_partition);
+SELECT pss_distribute_table('lists', 'k');
+CREATE TABLE several (k int, pss_partition int) PARTITION BY LIST (pss_partition);
+SELECT pss_distribute_table('several', 'k');
+CREATE TABLE several_1 PARTITION OF several FOR VALUES IN (0, 1);
+SELECT pss_distribute_table('several', 'k');
+DROP TABLE several_1;
+CREATE TABLE several_d PARTITION OF several DEFAULT;
+SELECT pss_distribute_table('several', 'k');
+CREATE TYPE composite AS (k int);
+CREATE TABLE typed OF composite;
+SELECT pss_distribute_table('typed', 'k');
+DROP TABLE typed;
+CREATE TABLE taken (k int, pss_partition int);
+SELECT pss_distribute_table('taken', 'k');
+
+-- The key.
+CREATE TABLE keys (p point, g int GENERATED ALWAYS AS (1) STORED, j json, n int, k int);
+SELECT pss_distribute_table('keys', 'p');
+SELECT pss_distribute_table('keys', 'g');
+SELECT pss_distribute_table('keys', 'j');
+INSERT INTO keys (n, k) VALUES (NULL, 1);
+CREATE INDEX ON keys (n);
+SELECT pss_distribute_table('keys', 'n');
+CREATE INDEX ON keys ((k + 1));
+CREATE INDEX ON keys (k) WHERE k > 1;
+CREATE INDEX ON keys (n, k);
+SELECT pss_distribute_table('keys', 'k');
+SET pss.max_map_size = '64kB';
+INSERT INTO keys (k) SELECT generate_series(1, 1000);
+SELECT pss_distribute_table('keys', 'k');
+RESET pss.max_map_size;
+
+-- What hangs on it.
+CREATE VIEW v AS SELECT k FROM t;
+SELECT pss_distribute_table('t', 'k');
+DROP VIEW v;
+CREATE RULE rule AS ON DELETE TO t DO INSTEAD NOTHING;
+SELECT pss_distribute_table('t', 'k');
+DROP RULE rule ON t;
+CREATE FUNCTION f() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM t; END;
+SELECT pss_distribute_table('t', 'k');
+DROP FUNCTION f();
+CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT 1';
+SELECT pss_distribute_table('t', 'k');
+DROP FUNCTION f(t);
+CREATE TABLE user_of_type (r t[]);
+SELECT pss_distribute_table('t', 'k');
+DROP TABLE user_of_type;
+CREATE TABLE refers (k int REFERENCES t);
+SELECT pss_distribute_table('t', 'k');
+ALTER TABLE refers DROP CONSTRAINT refers_k_fkey;
+SELECT pss_distribute_table('t', 'v');
+ALTER TABLE refers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON refers USING (k IN (SELECT k FROM t));
+SELECT pss_distribute_table('t', 'k');
+DROP POLICY p ON refers;
+ALTER TABLE t ADD COLUMN r int4range, ADD EXCLUDE USING gist (r WITH &&);
+SELECT pss_distribute_table('t', 'k');
+ALTER TABLE t DROP COLUMN r;
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER tr AFTER INSERT ON t REFERENCING NEW TABLE AS n FOR EACH ROW EXECUTE FUNCTION note();
+SELECT pss_distribute_table('t', 'k');
+DROP TRIGGER tr ON t;
+CREATE TABLE place (p int PRIMARY KEY);
+ALTER TABLE t ADD COLUMN p int, ADD CONSTRAINT late FOREIGN KEY (p) REFERENCES place NOT VALID;
+SELECT pss_distribute_table('t', 'k');
+ALTER TABLE t VALIDATE CONSTRAINT late;
+ALTER TABLE t ADD CONSTRAINT mine CHECK (k > 0) NO INHERIT;
+SELECT pss_distribute_table('t', 'k');
+ALTER TABLE t DROP CONSTRAINT mine;
+CREATE TABLE child () INHERITS (t);
+SELECT pss_distribute_table('t', 'k');
+SELECT pss_distribute_table('child', 'k');
+DROP TABLE child;
+SET client_min_messages = error;
+CREATE PUBLICATION pub FOR TABLE t;
+SELECT pss_distribute_table('t', 'k');
+DROP PUBLICATION pub;
+CREATE PUBLICATION pub FOR TABLES IN SCHEMA public;
+SELECT pss_distribute_table('t', 'k');
+DROP PUBLICATION pub;
+RESET client_min_messages;
+
+-- When.
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM t;
+SELECT pss_distribute_table('t', 'k');
+ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT pss_distribute_table('t', 'k');
+ROLLBACK;
+
+-- Who.
+CREATE ROLE regress_nobody;
+CREATE ROLE regress_owner;
+CREATE SCHEMA mine AUTHORIZATION regress_owner;
+CREATE TABLE mine.t (k int);
+ALTER TABLE mine.t OWNER TO regress_owner;
+SET ROLE regress_nobody;
+SELECT pss_distribute_table('t', 'k');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION pss_distribute_table, pss_undistribute_table, pss_rebuild_map TO regress_nobody, regress_owner;
+SET ROLE regress_nobody;
+SELECT pss_distribute_table('t', 'k');
+SET ROLE regress_owner;
+SELECT count(*) FROM pss_distribute_table('mine.t', 'k', 2);
+INSERT INTO mine.t SELECT generate_series(1, 10);
+SELECT * FROM pss_check();
+SELECT pss_rebuild_map('mine.t');
+RESET ROLE;
+GRANT USAGE ON SCHEMA mine TO regress_nobody;
+SET ROLE regress_nobody;
+SELECT pss_rebuild_map('mine.t');
+SELECT pss_undistribute_table('mine.t');
+SELECT * FROM pss_check('mine.t');
+SELECT * FROM pss_check();
+INSERT INTO mine.t VALUES (1);
+RESET ROLE;
+-- Any role with INSERT on the parent; leaves need no grants.
+GRANT INSERT ON mine.t TO regress_nobody;
+SET ROLE regress_nobody;
+INSERT INTO mine.t SELECT generate_series(1, 30);
+SET pss.routing = trigger;
+INSERT INTO mine.t SELECT generate_series(20, 40);
+RESET ROLE;
+RESET pss.routing;
+SELECT count(*), count(DISTINCT k) FROM mine.t;
+SELECT * FROM pss_check('mine.t');
+SELECT pss_distribute_table('mine.t', 'k');
+
+-- Nothing of all that was refused was changed.
+SELECT relation FROM pss.sharded_table;
+\d t
+DROP SCHEMA mine CASCADE;
+SELECT count(*) FROM pss.sharded_table;
+REVOKE ALL ON FUNCTION pss_distribute_table, pss_undistribute_table, pss_rebuild_map FROM regress_nobody, regress_owner;
+DROP ROLE regress_nobody, regress_owner;
