@@ -79,13 +79,9 @@ impl Description {
 
     /// Expected number of keys: from statistics, or every row as one.
     pub fn expected_keys(&self) -> Result<f64> {
-        let known = one::<f64>(
-            "SELECT reltuples::float8 FROM pg_class WHERE oid = $1",
-            &[self.relation.into()],
-        )?;
-        let rows = match known {
-            Some(rows) if rows > 0.0 => rows,
-            _ => one::<f64>(&format!("SELECT count(*)::float8 FROM {}", self.table), &[])?
+        let rows = match one::<f64>(ROWS, &[self.relation.into()])? {
+            Some(rows) => rows,
+            None => one::<f64>(&format!("SELECT count(*)::float8 FROM {}", self.table), &[])?
                 .unwrap_or(0.0),
         };
         let distinct = one::<f64>(DISTINCT, &[self.relation.into(), self.key.attribute.into()])?;
@@ -131,6 +127,11 @@ const KEY: &str = "
            attgenerated <> '', attnotnull
     FROM pg_attribute LEFT JOIN pg_collation c ON c.oid = attcollation
     WHERE attrelid = $1 AND attname = $2 AND attnum > 0 AND NOT attisdropped";
+
+/// Rows as the planner would estimate them; NULL where that is not known well.
+const ROWS: &str = "
+    SELECT reltuples / relpages * pg_relation_size(oid) / current_setting('block_size')::float8
+    FROM pg_class WHERE oid = $1 AND relpages >= 10 AND reltuples > 0";
 
 const DISTINCT: &str = "
     SELECT s.n_distinct::float8

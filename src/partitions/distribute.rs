@@ -14,7 +14,7 @@ use super::portrait::{Keys, Portrait, strip_grants};
 use super::request::{Existing, Request};
 use super::sql::{free_name, ident, one, run, sibling, texts};
 use super::{adopt, rebuild, refuse};
-use crate::catalog::{self, relation_name};
+use crate::catalog::{self, as_extension_owner, relation_name};
 use crate::error::{Result, not_preloaded};
 use crate::{map, shmem};
 
@@ -32,6 +32,7 @@ pub fn distribute(request: &Request) -> Result<pg_sys::Oid> {
     // Under the lock: what is read from here on stays true.
     let table = Description::of(request.relation, &request.column)?;
     refuse::wrong_kind(&table)?;
+    refuse::no_room(table.relation, &table.table)?;
     refuse::unfit_key(&table)?;
     if table.kind == 'p' {
         return adopt::adopt(&table);
@@ -154,9 +155,10 @@ fn undress(heap: pg_sys::Oid, portrait: &Portrait) -> Result<()> {
     for policy in &portrait.policies {
         run(&format!("DROP POLICY {} ON {name}", ident(policy)))?;
     }
-    for object in &portrait.statistics {
-        run(&format!("DROP STATISTICS {object}"))?;
-    }
+    // They may have owners of their own; they are part of the table all the same.
+    as_extension_owner(|| {
+        portrait.statistics.iter().try_for_each(|object| run(&format!("DROP STATISTICS {object}")))
+    })?;
     for index in &portrait.indexes {
         if index.constraint {
             run(&format!("ALTER TABLE {name} DROP CONSTRAINT {}", ident(&index.name)))?;

@@ -19,8 +19,6 @@ pub enum Keys {
     Extend,
     /// pss_partition is taken away.
     Strip,
-    /// As they are.
-    Keep,
 }
 
 /// A unique or plain index, or the constraint it carries.
@@ -169,7 +167,6 @@ fn indexes(relation: pg_sys::Oid, keys: Keys) -> Result<Vec<Index>> {
     let key = |definition: String| match keys {
         Keys::Extend => keys::extend(&definition),
         Keys::Strip => keys::strip(&definition),
-        Keys::Keep => definition,
     };
     rows(INDEXES, &[relation.into()], |row| {
         let name: String = required(row, 2)?;
@@ -309,12 +306,13 @@ const AFTER: &[&str] = &[
      FROM pg_attribute
      WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attname <> 'pss_partition'
        AND attstattarget >= 0 ORDER BY attnum",
+    // Those that users set: a server may keep notes of its own among them.
     "SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)',
-                   attrelid::regclass, attname, array_to_string(attoptions, ', '))
-     FROM pg_attribute
+                   attrelid::regclass, attname, string_agg(option, ', '))
+     FROM pg_attribute, unnest(attoptions) AS option
      WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attname <> 'pss_partition'
-       AND attoptions IS NOT NULL
-     ORDER BY attnum",
+       AND option ~ '^n_distinct(_inherited)?='
+     GROUP BY attrelid, attname, attnum ORDER BY attnum",
     // Triggers and their states.
     "SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t
      WHERE tgrelid = $1 AND NOT tgisinternal AND tgparentid = 0 AND tgname !~ '^[!~]pss_'

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::describe::Description;
-use super::sql::{ident, one, texts};
+use super::sql::{ident, one, required, rows, texts};
 use crate::catalog::sharded_table;
 use crate::error::{PssError, Result};
 use crate::guc;
@@ -15,8 +15,9 @@ use crate::map::BYTES_PER_KEY;
 
 use PgSqlErrorCode::{
     ERRCODE_DUPLICATE_COLUMN as DUPLICATE_COLUMN, ERRCODE_FEATURE_NOT_SUPPORTED as UNSUPPORTED,
-    ERRCODE_NOT_NULL_VIOLATION as NOT_NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE as STATE,
-    ERRCODE_PROGRAM_LIMIT_EXCEEDED as LIMIT, ERRCODE_WRONG_OBJECT_TYPE as WRONG_KIND,
+    ERRCODE_INSUFFICIENT_PRIVILEGE as DENIED, ERRCODE_NOT_NULL_VIOLATION as NOT_NULL,
+    ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE as STATE, ERRCODE_PROGRAM_LIMIT_EXCEEDED as LIMIT,
+    ERRCODE_WRONG_OBJECT_TYPE as WRONG_KIND,
 };
 
 /// Refuses what is not an ordinary or partitioned table of the user's.
@@ -56,6 +57,18 @@ pub fn wrong_kind(table: &Description) -> Result<()> {
             .hint(format!("Run ALTER TABLE {name} SET LOGGED."))),
         _ => Ok(()),
     }
+}
+
+/// Refuses an owner who may not create tables beside the table: everything is made with the
+/// owner's rights.
+pub fn no_room(relation: pg_sys::Oid, name: &str) -> Result<()> {
+    let denied = rows(SCHEMA_WITHOUT_CREATE, &[relation.into()], |row| {
+        Ok((required::<String>(row, 1)?, required::<String>(row, 2)?))
+    })?;
+    let Some((owner, schema)) = denied.first() else { return Ok(()) };
+    Err(PssError::new(DENIED, format!("permission denied for schema {schema}"))
+        .detail(format!("Partitions of {name} are made by its owner, {owner}."))
+        .hint(format!("Run GRANT CREATE ON SCHEMA {schema} TO {owner}.")))
 }
 
 /// Refuses a distribution column whose values cannot be data keys.
@@ -200,7 +213,7 @@ pub fn oversized_map(table: &Description) -> Result<f64> {
     }
     Err(PssError::new(LIMIT, format!("row map of table {} would be too large", table.table))
         .detail(format!(
-            "It would take about {:.0} MB; pss.max_map_size is {:.0} MB.",
+            "It would take about {:.2} MB; pss.max_map_size is {:.2} MB.",
             bytes / 1048576.0,
             limit / 1048576.0
         ))
@@ -334,6 +347,10 @@ const OBSTACLES: &[Obstacle] = &[
         hint: "Let the subscription write to a staging table instead.",
     },
 ];
+
+const SCHEMA_WITHOUT_CREATE: &str = "
+    SELECT relowner::regrole::text, relnamespace::regnamespace::text FROM pg_class
+    WHERE oid = $1 AND NOT has_schema_privilege(relowner, relnamespace, 'CREATE')";
 
 const UNIQUE_WITHOUT_KEY: &str = "
     SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = indexrelid

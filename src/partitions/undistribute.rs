@@ -16,6 +16,7 @@ pub fn undistribute(relation: pg_sys::Oid) -> Result<()> {
     let table = catalog::require_sharded_table(relation)?;
     let name = relation_name(relation);
     run(&format!("LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"))?;
+    refuse::no_room(relation, &name)?;
     refuse::dependents(relation, &name)?;
     let portrait = Portrait::of(relation, Keys::Strip)?;
     let storage = match table.partitions.first() {
