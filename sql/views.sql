@@ -104,13 +104,13 @@ GRANT SELECT ON pss.nodes TO PUBLIC;
 CREATE VIEW pss.forecasts WITH (security_barrier) AS
 SELECT f.relation,
        f.partition,
-       f.made_at OPERATOR(pg_catalog.+) f.horizon AS for_time,
+       (f.made_at OPERATOR(pg_catalog.+) f.horizon)::timestamptz(0) AS for_time,
        f.horizon,
        f.model,
-       f.value,
-       f.lo,
-       f.hi,
-       f.last_value
+       pg_catalog.round(f.value::pg_catalog.numeric, 1) AS value,
+       pg_catalog.round(f.lo::pg_catalog.numeric, 1) AS lo,
+       pg_catalog.round(f.hi::pg_catalog.numeric, 1) AS hi,
+       pg_catalog.round(f.last_value::pg_catalog.numeric, 1) AS last_value
 FROM pss.sharded_table t
 JOIN pss.forecast f ON f.relation OPERATOR(pg_catalog.=) t.relation
                    AND f.made_at OPERATOR(pg_catalog.=) (
@@ -155,7 +155,7 @@ SELECT s.relation,
        pg_catalog.round(pg_catalog.avg(s.in_use::pg_catalog.int4), 3) AS used,
        (pg_catalog.array_agg(s.in_use ORDER BY s.scored_at DESC))[1] AS in_use,
        pg_catalog.count(*) AS n,
-       pg_catalog.min(s.scored_at) AS since
+       pg_catalog.min(s.scored_at)::timestamptz(0) AS since
 FROM pss.score s
 WHERE pg_catalog.has_table_privilege(s.relation, 'SELECT')
 GROUP BY s.relation, s.policy
@@ -167,28 +167,42 @@ COMMENT ON COLUMN pss.stat_balance.used IS 'part of the time that the policy set
 GRANT SELECT ON pss.stat_balance TO PUBLIC;
 
 CREATE VIEW pss.stat_routing AS
-SELECT r.relation, r.planner_rows, r.trigger_rows, r.call_rows, r.named_rows, r.new_keys,
-       r.cache_hits, r.map_hits, r.redraws, r.fallbacks, r.stats_reset
+SELECT r.relation,
+       r.planner_rows AS planner,
+       r.trigger_rows AS trigger,
+       r.call_rows AS call,
+       r.named_rows AS named,
+       r.new_keys,
+       r.cache_hits AS cached,
+       r.map_hits AS mapped,
+       r.redraws,
+       r.fallbacks,
+       r.stats_reset::timestamptz(0) AS stats_reset
 FROM @extschema@.pss_stat_routing() r
 ORDER BY r.relation::pg_catalog.text;
 COMMENT ON VIEW pss.stat_routing IS 'rows that the router has placed, by door and by how it found the partition; cumulative since stats_reset';
-COMMENT ON COLUMN pss.stat_routing.named_rows IS 'rows that named their partition';
+COMMENT ON COLUMN pss.stat_routing.planner IS 'rows routed before native tuple routing';
+COMMENT ON COLUMN pss.stat_routing.trigger IS 'rows routed by the inbox trigger';
+COMMENT ON COLUMN pss.stat_routing.call IS 'calls of pss_get_partition';
+COMMENT ON COLUMN pss.stat_routing.named IS 'rows that named their partition';
+COMMENT ON COLUMN pss.stat_routing.cached IS 'rows of known keys found in the writers'' cache';
+COMMENT ON COLUMN pss.stat_routing.mapped IS 'rows of known keys found in the row map';
 COMMENT ON COLUMN pss.stat_routing.redraws IS 'virtual keys drawn again because the first partition was ahead of its quota';
 COMMENT ON COLUMN pss.stat_routing.fallbacks IS 'new keys placed by capacity, because the weights were too old or pss.enabled was off';
 GRANT SELECT ON pss.stat_routing TO PUBLIC;
 
 CREATE VIEW pss.stat_worker AS
-SELECT w.process, w.state, w.pid, w.cycles, w.errors, w.last_cycle
+SELECT w.process, w.state, w.pid, w.cycles, w.errors, w.last_cycle::timestamptz(0) AS last_cycle
 FROM @extschema@.pss_stat_worker() w;
 COMMENT ON VIEW pss.stat_worker IS 'the launcher, and the worker of this database';
 COMMENT ON COLUMN pss.stat_worker.state IS 'worker: working, waiting for a turn, idle (nothing sharded), absent, suspended (DDL on the database), unknown';
 GRANT SELECT ON pss.stat_worker TO PUBLIC;
 
 CREATE VIEW pss.events WITH (security_barrier) AS
-SELECT e.at, e.relation, e.kind, e.message, e.detail
+SELECT e.at::timestamptz(0) AS at, e.relation, e.kind, e.message
 FROM pss.event e
 WHERE CASE WHEN e.relation IS NULL THEN pg_catalog.pg_has_role('pg_monitor', 'USAGE')
            ELSE pg_catalog.has_table_privilege(e.relation, 'SELECT') END
 ORDER BY e.event_id DESC;
-COMMENT ON VIEW pss.events IS 'what pss decided and why, newest first';
+COMMENT ON VIEW pss.events IS 'what pss decided and why, newest first; pss.event has the figures behind it';
 GRANT SELECT ON pss.events TO PUBLIC;

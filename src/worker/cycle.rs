@@ -184,6 +184,8 @@ fn refresh() -> Result<std::vec::IntoIter<RefreshRow>> {
     if !crate::shmem::available() {
         return Err(crate::error::not_preloaded());
     }
+    // SAFETY: raises 25006 in a read-only transaction, such as all of a standby's.
+    unsafe { pg_sys::PreventCommandIfReadOnly(c"pss_refresh()".as_ptr()) };
     commit::nudge();
     let mut rows = Vec::new();
     for relation in catalog::sharded_tables()? {

@@ -17,7 +17,7 @@ SELECT relation, key_column, mapping, partitions, epoch, age < interval '1 hour'
 FROM pss.tables;
 SELECT relation, partition, leaf, state, capacity, weight FROM pss.partitions;
 SELECT node, capacity, partitions, tables FROM pss.nodes;
-SELECT relation, planner_rows, new_keys FROM pss.stat_routing;
+SELECT relation, planner, new_keys FROM pss.stat_routing;
 SELECT process, state IN ('running', 'working', 'unknown', 'idle', 'waiting for a turn') AS known FROM pss.stat_worker;
 SELECT DISTINCT relation, kind FROM pss.events WHERE kind = 'method' ORDER BY relation;
 SELECT count(*) FROM pss.forecasts WHERE lo > value OR hi < value;
@@ -26,7 +26,7 @@ SELECT count(*) FROM pss.stat_balance WHERE recent < 0;
 
 -- The counters start anew.
 SELECT pss_stat_reset();
-SELECT relation, planner_rows, new_keys, stats_reset IS NOT NULL AS reset FROM pss.stat_routing;
+SELECT relation, planner, new_keys, stats_reset IS NOT NULL AS reset FROM pss.stat_routing;
 
 -- Others see the rows of the tables that they may read, and no more.
 CREATE ROLE regress_pss_reader;

@@ -60,3 +60,7 @@ TRUNCATE pss.epoch, pss.sample, pss.outlook;
 SELECT relation, epoch FROM pss_refresh();
 DROP TABLE t;
 SELECT * FROM pss_refresh();
+-- Not where nothing may be written.
+BEGIN READ ONLY;
+SELECT * FROM pss_refresh();
+ROLLBACK;
