@@ -152,10 +152,10 @@ pub fn draw(windows: &[Window]) -> String {
     svg
 }
 
-/// The next of 1, 2, 5, 10, 20, 50, ...
+/// The next of 1, 1.5, 2, 3, 5, 10, 15, ...
 fn round_up(value: f64) -> f64 {
     let unit = 10.0_f64.powf(value.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
+    let steps = [1.0, 1.5, 2.0, 3.0, 5.0, 10.0];
     steps.map(|step| step * unit).into_iter().find(|&step| step >= value).unwrap_or(value)
 }
 
@@ -182,6 +182,6 @@ mod tests {
 
     #[test]
     fn scales_are_round() {
-        assert_eq!([0.9, 1.0, 3.0, 60.0, 101.0].map(round_up), [1.0, 1.0, 5.0, 100.0, 200.0]);
+        assert_eq!([0.9, 1.0, 2.5, 60.0, 101.0].map(round_up), [1.0, 1.0, 3.0, 100.0, 150.0]);
     }
 }

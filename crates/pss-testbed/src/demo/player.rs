@@ -115,7 +115,7 @@ pub fn write(
 }
 
 /// Reads of one twin, as much as the foreign load says, until `end` seconds. A partition that has
-/// not got the rows yet is read as far as it goes; what is missing is read later.
+/// too few rows yet, in the first hours of the first day, is read as far as it goes.
 pub fn read(
     mut client: Client,
     leaves: &[Leaf],
@@ -148,8 +148,8 @@ pub fn read(
             *owed += between(foreign, p, until, now) / cost;
             let rows = owed.floor();
             if rows >= 1.0 {
-                let read: i64 = client.query_one(look_up, &[&(rows as i64)])?.get(0);
-                *owed -= read as f64;
+                client.query_one(look_up, &[&(rows as i64)])?;
+                *owed -= rows;
             }
         }
         until = now;
