@@ -80,6 +80,12 @@ enum Command {
     },
     /// Run the SQL of the README
     Readme(Server),
+    /// Play the demo's rows and foreign load without a server, by pss and every rival
+    SimulateDemo {
+        /// How many plays, each with other days and another foreign load
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
     /// Run all of them, and the tests that need no server
     Test(Server),
 }
@@ -136,6 +142,10 @@ fn execute(command: Command) -> Result<Option<Tally>> {
             Ok(None)
         }
         Command::Readme(server) => runner::readme(&Session::open(server.pg)?).map(Some),
+        Command::SimulateDemo { runs } => {
+            demo::simulate::run(runs)?;
+            Ok(None)
+        }
         Command::Test(server) => all(server.pg).map(Some),
     }
 }

@@ -11,7 +11,7 @@ mod picture;
 mod player;
 mod report;
 mod screen;
-mod simulate;
+pub mod simulate;
 mod twins;
 
 use std::io::IsTerminal;

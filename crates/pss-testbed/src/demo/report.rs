@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::counters::{Window, score};
-use super::simulate::{self, Scene, Scores};
+use super::simulate::{self, Scores};
 use super::{Play, SCORED_FROM, picture};
 use crate::paths;
 
@@ -41,8 +41,6 @@ impl Outcome {
         delay: f64,
         check: Vec<String>,
     ) -> Self {
-        let scored_from = SCORED_FROM as usize;
-        let scene = Scene { stream: &play.stream, foreign: &play.foreign, scored_from };
         let live = |twin| score(&windows, twin, SCORED_FROM).unwrap_or(f64::NAN);
         Self {
             run,
@@ -50,7 +48,7 @@ impl Outcome {
             rows: play.stream.events.len(),
             pss: live(0),
             hash: live(1),
-            simulated: simulate::scores(scene),
+            simulated: simulate::of_play(play),
             delay,
             check,
             windows,
@@ -109,7 +107,7 @@ impl Outcome {
 }
 
 /// Median (the upper of two) and worst of what is better when smaller.
-fn median_and_worst(mut values: Vec<f64>) -> (f64, f64) {
+pub fn median_and_worst(mut values: Vec<f64>) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
     (at(values.len() / 2), at(values.len().saturating_sub(1)))

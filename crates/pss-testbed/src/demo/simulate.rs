@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use anyhow::Result;
 use pss_core::control::{Controller, Observation, Settings};
 use pss_core::level::{self, CLASSES, Fill};
 use pss_core::score::imbalance;
@@ -13,8 +14,9 @@ use pss_core::slots::SlotTable;
 use pss_core::virtual_key::VirtualKey;
 use pss_core::{cohort, forecast};
 
-use super::PARTITIONS;
 use super::flights::Stream;
+use super::report::median_and_worst;
+use super::{PARTITIONS, Play, SCORED_FROM};
 
 /// Load of each partition.
 type Loads = [f64; PARTITIONS];
@@ -32,13 +34,13 @@ const MIDDLE_ROWS: f64 = 10.0;
 
 /// What is placed, and what else falls on the partitions.
 #[derive(Debug, Clone, Copy)]
-pub struct Scene<'a> {
+struct Scene<'a> {
     /// Rows in order of time, one cost unit each.
-    pub stream: &'a Stream,
+    stream: &'a Stream,
     /// Foreign load of each second, cost units.
-    pub foreign: &'a [Loads],
+    foreign: &'a [Loads],
     /// First second that is scored.
-    pub scored_from: usize,
+    scored_from: usize,
 }
 
 /// Mean over the scored seconds of max/mean - 1, by rival.
@@ -94,8 +96,35 @@ impl fmt::Display for Scores {
     }
 }
 
+/// Plays `runs` demos, prints each, and the median and worst of several.
+///
+/// # Errors
+/// If the flights cannot be read.
+pub fn run(runs: u32) -> Result<()> {
+    let mut all = Vec::new();
+    for run in 1..=runs {
+        let scores = of_play(&Play::of_run(run)?);
+        println!(
+            "Run {run}: mean of max/mean - 1 over the 1 s windows of days 3 and 4\n{scores}\n"
+        );
+        all.push(scores);
+    }
+    let (ratio, worst_ratio) = median_and_worst(all.iter().map(|s| s.pss / s.hash).collect());
+    let (loss, worst_loss) = median_and_worst(all.iter().map(|s| -s.captured_gain()).collect());
+    println!("{runs} runs, median and worst");
+    println!("    pss / hash      {ratio:.2}  {worst_ratio:.2}");
+    println!("    captured gain   {:.2}  {:.2}", -loss, -worst_loss);
+    Ok(())
+}
+
+/// Scores of one run of the demo.
+pub(super) fn of_play(play: &Play) -> Scores {
+    let scored_from = SCORED_FROM as usize;
+    scores(Scene { stream: &play.stream, foreign: &play.foreign, scored_from })
+}
+
 /// Plays the scene with every rival.
-pub fn scores(scene: Scene<'_>) -> Scores {
+fn scores(scene: Scene<'_>) -> Scores {
     let hash = |salt| play(scene, &mut NativeHash { scene, salt });
     let pss = |settings, sizes| play(scene, &mut Pss::new(scene, settings, sizes));
     let settings = Settings { staleness: STALENESS, ..Settings::default() };
@@ -301,5 +330,43 @@ impl Rival for Greedy {
         let best = least(|p| rows.chunk_by(|a, b| a == b).map(|same| rise(p, same)).sum());
         rows.iter().for_each(|&second| self.load[second][best] += 1.0);
         best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pss_keeps_its_bars_on_the_flights() {
+        for run in 1..=2 {
+            let scores = of_play(&Play::of_run(run).expect("the flights"));
+            assert!(
+                scores.pss < scores.fewest_rows && scores.pss < scores.forecast_off,
+                "{scores}"
+            );
+            assert!(scores.pss <= 0.58 * scores.hash, "{scores}");
+            assert!(scores.captured_gain() >= 0.7, "{scores}");
+            assert!(scores.without_sizes < scores.round_robin, "{scores}");
+            assert!(scores.greedy < scores.pss, "{scores}");
+        }
+    }
+
+    /// Foreign load that nobody can know must not make pss worse than taking turns.
+    #[test]
+    fn noise_does_no_harm() {
+        let mut play = Play::of_run(1).expect("the flights");
+        let mut state = 1u64;
+        for load in play.foreign.iter_mut().flatten() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *load = (state >> 33) as f64 / f64::from(1u32 << 31) * 40.0;
+        }
+        let scores = of_play(&play);
+        assert!(scores.pss <= scores.round_robin + 0.005, "{scores}");
+        assert!(scores.without_sizes <= scores.round_robin + 0.005, "{scores}");
+        play.foreign.iter_mut().flatten().for_each(|load| *load = 0.0);
+        let scores = of_play(&play);
+        assert!(scores.pss <= scores.round_robin + 0.005, "{scores}");
+        assert!(scores.without_sizes <= scores.round_robin + 0.005, "{scores}");
     }
 }
