@@ -82,3 +82,14 @@ COMMENT ON EVENT TRIGGER pss_forget_dropped IS 'forgets sharded tables and parti
 CREATE EVENT TRIGGER pss_forget_detached ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
 EXECUTE FUNCTION pss_forget_detached();
 COMMENT ON EVENT TRIGGER pss_forget_detached IS 'forgets partitions that were detached';
+
+CREATE FUNCTION pss_guard_new_trigger()
+RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_guard_new_trigger_wrapper';
+COMMENT ON FUNCTION pss_guard_new_trigger()
+IS 'event trigger: puts the guard on sharded tables that get a trigger which may change the key';
+
+CREATE EVENT TRIGGER pss_guard_new_trigger ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+EXECUTE FUNCTION pss_guard_new_trigger();
+COMMENT ON EVENT TRIGGER pss_guard_new_trigger IS 'puts the guard on sharded tables that get a trigger which may change the key';

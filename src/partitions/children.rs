@@ -248,7 +248,8 @@ const INBOX: &str = "
 
 const ROW_TRIGGER_BEFORE_INSERT: &str = "
     SELECT true FROM pg_trigger
-    WHERE tgrelid = $1 AND NOT tgisinternal AND tgtype & 7 = 7 AND tgname !~ '^[!~]pss_' LIMIT 1";
+    WHERE (tgrelid = $1 OR tgrelid IN (SELECT leaf FROM pss.partition WHERE relation = $1))
+      AND NOT tgisinternal AND tgtype & 7 = 7 AND tgname !~ '^[!~]pss_' LIMIT 1";
 
 const EQUALITY: &str = "
     SELECT format('OPERATOR(%s.%s)', n.nspname::regnamespace, oprname)

@@ -122,6 +122,22 @@ fn pss_forget_detached() {
     }
 }
 
+/// Event trigger on ddl_command_end of CREATE TRIGGER: a user's trigger on a sharded table, or on
+/// a partition of one, calls for the guard.
+#[pg_extern(sql = false)]
+fn pss_guard_new_trigger() {
+    if catalog::installed() {
+        guard_new_triggers().or_raise();
+    }
+}
+
+fn guard_new_triggers() -> error::Result<()> {
+    let unguarded =
+        rows(UNGUARDED, &[children::GUARD_TRIGGER.into()], |row| required::<pg_sys::Oid>(row, 1))?;
+    // Who may create a trigger need not own the table, as ALTER TRIGGER demands.
+    catalog::as_extension_owner(|| unguarded.into_iter().try_for_each(children::make_guard))
+}
+
 /// Forgets partitions that are no longer children of their table.
 fn forget_leaves() -> error::Result<()> {
     let gone =
@@ -145,6 +161,19 @@ const DROPPED: &str = "
     JOIN pss.sharded_table t ON t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) o.objid
     WHERE o.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
       AND o.objsubid OPERATOR(pg_catalog.=) 0";
+
+/// Sharded tables that got a trigger by the command, themselves or a leaf of theirs, and have no guard.
+const UNGUARDED: &str = "
+    SELECT DISTINCT s.relation::pg_catalog.oid
+    FROM pg_catalog.pg_event_trigger_ddl_commands() AS c
+    JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) c.objid
+    LEFT JOIN pss.partition p ON p.leaf::pg_catalog.oid OPERATOR(pg_catalog.=) t.tgrelid
+    JOIN pss.sharded_table s ON s.relation::pg_catalog.oid
+        OPERATOR(pg_catalog.=) COALESCE(p.relation::pg_catalog.oid, t.tgrelid)
+    WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
+                      WHERE g.tgrelid OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid
+                        AND g.tgname OPERATOR(pg_catalog.=) $1::pg_catalog.name)";
 
 /// Partitions in the catalog of pss that are not in PostgreSQL's.
 const GONE: &str = "
