@@ -26,6 +26,14 @@ AS 'MODULE_PATHNAME', 'pss_get_partition_schema_info_int_wrapper';
 COMMENT ON FUNCTION pss_get_partition(text, int, jsonb)
 IS 'the partition of a data key; as with a data_size of type bigint';
 
+-- A quoted literal or NULL has no type of its own: with nothing but those, this overload is
+-- the one that PostgreSQL prefers, and both signatures of three arguments come here.
+CREATE FUNCTION pss_get_partition(data_key text, data_size text, schema_info text)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_get_partition_literals_wrapper';
+COMMENT ON FUNCTION pss_get_partition(text, text, text)
+IS 'the partition of a data key, all arguments as literals: (data_key, data_size, schema_info), or (relation, data_key, data_size) if the last is a number or NULL';
+
 CREATE FUNCTION pss_get_partitions(relation regclass, data_keys text[], data_sizes bigint[] DEFAULT NULL)
 RETURNS int[] LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pss_get_partitions_wrapper';

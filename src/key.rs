@@ -71,8 +71,36 @@ impl KeyType {
         }
     }
 
-    /// Coerces a value of `source` type to this type, or says that it is of the wrong type (42804).
+    /// Coerces a value of `source` type to a value of the column, as storing it would
+    /// (rounded to its scale, checked against its length), or says that it is of the
+    /// wrong type (42804).
     pub fn coerce(
+        &self,
+        value: pg_sys::Datum,
+        source: pg_sys::Oid,
+        typmod: i32,
+        column: &str,
+    ) -> Result<pg_sys::Datum> {
+        let value = self.cast(value, source, column)?;
+        let (mut typmod, mut length) = (typmod, pg_sys::InvalidOid);
+        // SAFETY: catalog look-ups; the length function takes (value, typmod, explicit).
+        unsafe {
+            let base = pg_sys::getBaseTypeAndTypmod(self.type_oid, &mut typmod);
+            let path = pg_sys::find_typmod_coercion_function(base, &mut length);
+            if typmod < 0 || path != pg_sys::CoercionPathType::COERCION_PATH_FUNC {
+                return Ok(value);
+            }
+            Ok(pg_sys::OidFunctionCall3Coll(
+                length,
+                self.collation,
+                value,
+                pg_sys::Datum::from(typmod),
+                pg_sys::Datum::from(false),
+            ))
+        }
+    }
+
+    fn cast(
         &self,
         value: pg_sys::Datum,
         source: pg_sys::Oid,
@@ -86,12 +114,14 @@ impl KeyType {
                 return Ok(value);
             }
             let mut cast = pg_sys::InvalidOid;
-            let path = pg_sys::find_coercion_pathway(
-                own_base,
-                source_base,
-                pg_sys::CoercionContext::COERCION_IMPLICIT,
-                &mut cast,
-            );
+            // A literal like 42 is an int whatever the column's width: its cast checks the range.
+            let integers = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
+            let context = if integers.contains(&own_base) && integers.contains(&source_base) {
+                pg_sys::CoercionContext::COERCION_ASSIGNMENT
+            } else {
+                pg_sys::CoercionContext::COERCION_IMPLICIT
+            };
+            let path = pg_sys::find_coercion_pathway(own_base, source_base, context, &mut cast);
             match path {
                 pg_sys::CoercionPathType::COERCION_PATH_RELABELTYPE => Ok(value),
                 pg_sys::CoercionPathType::COERCION_PATH_FUNC => Ok(call_cast(cast, value)),

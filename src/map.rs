@@ -60,20 +60,29 @@ impl Map {
         }
     }
 
-    /// The first entry of a key in any state but aborted, whoever wrote it. Never waits.
-    pub fn probe_dirty(&self, hash48: u64) -> Option<Hit> {
+    /// An entry of a key in any state but aborted, whoever wrote it. Never waits.
+    ///
+    /// All entries of a key agree; a settled one is preferred, and with `prefer_own`
+    /// one of our own, because relying on it spares writing one more.
+    pub fn probe_dirty(&self, hash48: u64, prefer_own: bool) -> Option<Hit> {
         let mut dirty = pg_sys::SnapshotData {
             snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
             ..Default::default()
         };
         let dirty_ptr = &raw mut dirty;
-        self.scan(hash48, dirty_ptr, |slot, entry| {
+        let mut best: Option<Hit> = None;
+        let preferred = self.scan(hash48, dirty_ptr, |slot, entry| {
             // SAFETY: a dirty scan reports in-progress transactions in the snapshot itself.
             let (xmin, xmax) = unsafe { ((*dirty_ptr).xmin, (*dirty_ptr).xmax) };
             let settled =
                 xmin == pg_sys::InvalidTransactionId && xmax == pg_sys::InvalidTransactionId;
-            Some(Hit { settled, own: settled && written_by_us(slot), ..entry })
-        })
+            let hit = Hit { settled, own: settled && written_by_us(slot), ..entry };
+            if best.is_none_or(|known| hit.settled && !known.settled) {
+                best = Some(hit);
+            }
+            (hit.own || settled && !prefer_own).then_some(hit)
+        });
+        preferred.or(best)
     }
 
     /// The first entry of a key that `snapshot` sees and `accept` takes. Scans

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
 
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use pss_core::slots::SlotTable;
 
 use crate::catalog::{self, Epoch, ShardedTable};
-use crate::error::Result;
+use crate::error::{self, PssError, Result};
 use crate::guc;
 use crate::key::KeyType;
 use crate::shmem::tables::{self, TableShared};
@@ -84,6 +85,22 @@ pub fn table_of_leaf(leaf: pg_sys::Oid) -> Result<Option<(Rc<Meta>, i32)>> {
         let number = number.map_or(-1, |p| i32::from(p.number));
         (meta, number)
     }))
+}
+
+/// The error for a relation that is no sharded table; of a partition, the table to name instead.
+pub fn not_sharded(relation: pg_sys::Oid) -> PssError {
+    let name = catalog::relation_name(relation);
+    match table_of_leaf(relation) {
+        Ok(Some((meta, _))) => {
+            let parent = catalog::relation_name(meta.table.relation);
+            PssError::new(
+                PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is a partition of sharded table \"{parent}\""),
+            )
+            .hint(format!("Name the table: '{parent}'."))
+        }
+        _ => error::not_sharded(&name),
+    }
 }
 
 /// Forgets what an invalidation message says has changed (0: everything).

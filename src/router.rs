@@ -17,7 +17,7 @@ use pss_core::virtual_key::VirtualKey;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
-use crate::error::{PssError, Result, not_preloaded, not_sharded};
+use crate::error::{PssError, Result, not_preloaded};
 use crate::leaves;
 use crate::map::{self, Hit, Map};
 use crate::meta::{self, Meta};
@@ -82,8 +82,7 @@ pub fn hash48(hash: u64) -> u64 {
 impl Router {
     /// The router of a sharded table; an error if it is none, or pss is not preloaded.
     pub fn open(relation: pg_sys::Oid) -> Result<Self> {
-        let meta = meta::table(relation)?
-            .ok_or_else(|| not_sharded(&crate::catalog::relation_name(relation)))?;
+        let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
         Self::of(meta)
     }
 
@@ -126,20 +125,21 @@ impl Router {
     }
 
     /// Sends a key whose row names its partition through the same protocol;
-    /// an error if the key lives elsewhere (23514).
+    /// an error if there is no such partition, or the key lives elsewhere (23514).
     pub fn route_named(
         &mut self,
         key: Option<pg_sys::Datum>,
-        named: u16,
+        named: i32,
         door: Door,
     ) -> Result<u16> {
-        if self.meta.position(named).is_none() {
+        let number = u16::try_from(named).ok().filter(|n| self.meta.position(*n).is_some());
+        let Some(named) = number else {
             return Err(PssError::new(
                 PgSqlErrorCode::ERRCODE_CHECK_VIOLATION,
                 format!("\"{}\" has no partition {named}", self.name()),
             )
             .hint("SELECT * FROM pss.partitions lists them. Leave out pss_partition to let pss choose."));
-        }
+        };
         let home = self.place(key, None, Some(named), door)?;
         if home != named {
             return Err(PssError::new(
@@ -155,6 +155,7 @@ impl Router {
     /// Records that rows of `key` are in `partition`, as rebuilding the map
     /// does. Returns where the key lives; another partition is a contradiction.
     pub fn adopt(&mut self, key: pg_sys::Datum, partition: u16) -> Result<u16> {
+        forbid_read_only();
         let hash = self.meta.key.hash(key);
         self.claim_and_record(key, hash, None, Some(partition), true).map(|placed| placed.partition)
     }
@@ -179,6 +180,8 @@ impl Router {
         door: Door,
     ) -> Result<u16> {
         let key = key.ok_or_else(|| self.null_key())?;
+        // Before the cache: whether a key is cached is no business of the caller's.
+        forbid_read_only();
         self.refresh()?;
         let hash = self.meta.key.hash(key);
         let shared = self.meta.shared;
@@ -249,7 +252,6 @@ impl Router {
         forced: Option<u16>,
         adopting: bool,
     ) -> Result<Placed> {
-        forbid_read_only();
         let map_oid = match self.meta.table.map {
             Some(map) => map,
             None => self.make_map()?,
@@ -295,7 +297,7 @@ impl Router {
 
     /// The key's entry in the map, or, while the map is incomplete, its rows.
     fn probe(&self, map: &Map, key: pg_sys::Datum, hash: u64, adopting: bool) -> Option<Hit> {
-        let hit = map.probe_dirty(hash48(hash));
+        let hit = map.probe_dirty(hash48(hash), own_snapshot());
         if hit.is_some() || self.meta.table.map_complete || adopting {
             return hit;
         }

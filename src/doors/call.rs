@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 
-use super::schema_info::SchemaInfo;
-use crate::error::{OrRaise, PssError, Result, not_sharded};
+use super::schema_info::{self, SchemaInfo};
+use crate::error::{OrRaise, PssError, Result};
 use crate::leaves;
 use crate::map::Map;
 use crate::meta::{self, Meta};
@@ -57,15 +57,55 @@ fn by_schema_info(
     schema_info: Option<JsonB>,
 ) -> i32 {
     let run = || {
-        let info = SchemaInfo::parse(schema_info.ok_or_else(|| missing("schema_info"))?)?;
-        let relation = info.relation()?;
-        let size = match data_size {
-            Some(size) => Some(size),
-            None => info.row_bytes()?.map(|bytes| bytes as i64),
-        };
-        get_partition(Some(relation), data_key.map(Key::Text), size)
+        let json = schema_info.ok_or_else(|| {
+            missing("schema_info")
+                .hint("To ask by table and key alone, leave out the size, or write NULL::bigint.")
+        })?;
+        described(data_key, data_size, &SchemaInfo::parse(json.0)?)
     };
     run().or_raise()
+}
+
+/// Three literals without types: (data_key, data_size, schema_info), or, if the last
+/// is a number or NULL, (relation, data_key, data_size).
+#[pg_extern(sql = false)]
+fn pss_get_partition_literals(
+    first: Option<&str>,
+    second: Option<&str>,
+    third: Option<&str>,
+) -> i32 {
+    let run = || {
+        let size = |text: Option<&str>| text.map(parse_size).transpose();
+        match third {
+            Some(text) if text.trim().parse::<i64>().is_err() => {
+                described(first, size(second)?, &SchemaInfo::parse_text(text)?)
+            }
+            _ => {
+                let relation = first.map(schema_info::relation_named).transpose()?;
+                get_partition(relation, second.map(Key::Text), size(third)?)
+            }
+        }
+    };
+    run().or_raise()
+}
+
+fn parse_size(text: &str) -> Result<i64> {
+    text.trim().parse().map_err(|_| {
+        PssError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            format!("data size \"{text}\" is not a whole number"),
+        )
+        .hint("Give the size in bytes, or NULL to have it estimated.")
+    })
+}
+
+fn described(key: Option<&str>, size: Option<i64>, info: &SchemaInfo) -> Result<i32> {
+    let relation = info.relation()?;
+    let size = match size {
+        Some(size) => Some(size),
+        None => info.row_bytes()?.map(|bytes| bytes as i64),
+    };
+    get_partition(Some(relation), key.map(Key::Text), size)
 }
 
 #[pg_extern(sql = false)]
@@ -134,7 +174,8 @@ impl Key<'_> {
     pub(super) fn datum(self, meta: &Meta) -> Result<pg_sys::Datum> {
         match self {
             Key::Typed(value) => {
-                meta.key.coerce(value.datum(), value.oid(), &meta.table.distribution_column)
+                let column = &meta.table.distribution_column;
+                meta.key.coerce(value.datum(), value.oid(), meta.key_typmod, column)
             }
             Key::Text(text) => meta.key.parse(text, meta.key_typmod),
         }
@@ -185,8 +226,7 @@ fn router_for_insert(relation: Option<pg_sys::Oid>) -> Result<Router> {
 
 pub(super) fn meta_for_select(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
     let relation = existing(relation)?;
-    let meta = meta::table(relation)?
-        .ok_or_else(|| not_sharded(&crate::catalog::relation_name(relation)))?;
+    let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
     require_privilege(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)?;
     Ok(meta)
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::error::{PssError, Result};
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with a \"table\"")]
 pub struct SchemaInfo {
     /// The sharded table, as it would be written in SQL.
     pub table: String,
@@ -21,7 +21,7 @@ pub struct SchemaInfo {
 
 /// `{"type": "text", "width": 200}`; both optional.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with \"type\" and \"width\"")]
 struct Column {
     #[serde(rename = "type")]
     type_name: Option<String>,
@@ -33,31 +33,24 @@ struct Column {
 const TUPLE_OVERHEAD: u64 = 28;
 
 impl SchemaInfo {
-    pub fn parse(json: pgrx::JsonB) -> Result<Self> {
-        serde_json::from_value(json.0).map_err(|e| {
-            PssError::new(
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-                "schema_info is not understood",
-            )
-            .detail(format!("The JSON does not have the expected form: {e}."))
-            .hint(r#"Give {"table": "name"}, and optionally "columns": {"column": {"type": "text", "width": 100}}."#)
-        })
+    pub fn parse(json: serde_json::Value) -> Result<Self> {
+        // An array would be taken for the fields in their order.
+        if !json.is_object() {
+            return Err(not_understood("It is not a JSON object."));
+        }
+        serde_json::from_value(json)
+            .map_err(|e| not_understood(&format!("The JSON does not have the expected form: {e}.")))
+    }
+
+    pub fn parse_text(json: &str) -> Result<Self> {
+        let json = serde_json::from_str(json)
+            .map_err(|e| not_understood(&format!("It is not valid JSON: {e}.")))?;
+        Self::parse(json)
     }
 
     /// The table it names (42P01 if there is none).
     pub fn relation(&self) -> Result<pg_sys::Oid> {
-        let found = Spi::get_one_with_args::<pg_sys::Oid>(
-            "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
-            &[self.table.as_str().into()],
-        )?;
-        found.ok_or_else(|| {
-            PssError::new(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-                format!("relation \"{}\" does not exist", self.table),
-            )
-            .detail("It is the \"table\" of schema_info.")
-            .hint("SELECT relation FROM pss.tables lists the sharded tables.")
-        })
+        relation_named(&self.table).map_err(|e| e.detail("It is the \"table\" of schema_info."))
     }
 
     /// Size of a row in bytes, if any column is described.
@@ -75,6 +68,30 @@ impl SchemaInfo {
         }
         Ok(Some(total))
     }
+}
+
+fn not_understood(why: &str) -> PssError {
+    PssError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "schema_info is not understood")
+        .detail(why)
+        .hint(r#"Give {"table": "name"}, and optionally "columns": {"column": {"type": "text", "width": 100}}."#)
+}
+
+/// The relation of a name as it would be written in SQL (42P01 if there is none).
+pub fn relation_named(name: &str) -> Result<pg_sys::Oid> {
+    let found = match name.trim() {
+        "" => None,
+        name => Spi::get_one_with_args::<pg_sys::Oid>(
+            "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
+            &[name.into()],
+        )?,
+    };
+    found.ok_or_else(|| {
+        PssError::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation \"{name}\" does not exist"),
+        )
+        .hint("SELECT relation FROM pss.tables lists the sharded tables.")
+    })
 }
 
 fn type_width(column: &str, type_name: &str) -> Result<u64> {
