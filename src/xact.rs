@@ -30,18 +30,27 @@ struct Pending {
 
 struct State {
     pending: [Option<Pending>; MAX_PENDING],
-    /// Rows that the inbox trigger has routed in the running statement.
-    inbox_rows: u64,
-    inbox_rows_at: [u64; MAX_LEVELS],
+    inbox: InboxCount,
+    inbox_at: [InboxCount; MAX_LEVELS],
 }
+
+/// Rows that the inbox trigger has carried on in the running statement.
+#[derive(Clone, Copy)]
+pub struct InboxCount {
+    rows: u64,
+    /// Whether the rows to come are the statement's own, not those of an INSERT in its WITH.
+    counts: bool,
+}
+
+const NONE: InboxCount = InboxCount { rows: 0, counts: true };
 
 struct StateCell(UnsafeCell<State>);
 // SAFETY: a backend is single-threaded; references to the inside end with each function.
 unsafe impl Sync for StateCell {}
 static STATE: StateCell = StateCell(UnsafeCell::new(State {
     pending: [None; MAX_PENDING],
-    inbox_rows: 0,
-    inbox_rows_at: [0; MAX_LEVELS],
+    inbox: NONE,
+    inbox_at: [NONE; MAX_LEVELS],
 }));
 
 #[allow(clippy::mut_from_ref, reason = "the only access, and single-threaded")]
@@ -75,19 +84,23 @@ pub fn count_new_key(partition: &'static PartitionShared, class: usize, units: u
 
 /// Counts a row that the inbox trigger carried to its partition.
 pub fn count_inbox_row() {
-    state().inbox_rows += 1;
+    let inbox = &mut state().inbox;
+    inbox.rows += u64::from(inbox.counts);
 }
 
-/// Rows counted since the innermost `inbox_mark`; puts the outer count back.
-pub fn inbox_rows_since(mark: u64) -> u64 {
-    let rows = state().inbox_rows;
-    state().inbox_rows = mark;
-    rows.saturating_sub(mark)
+/// Says whether the rows that go to the inbox next add to the statement's count.
+pub fn let_inbox_count(counts: bool) {
+    state().inbox.counts = counts;
 }
 
-/// Where the count stands as a statement begins.
-pub fn inbox_mark() -> u64 {
-    state().inbox_rows
+/// Begins the count of a statement; returns that of the one around it.
+pub fn begin_inbox_count() -> InboxCount {
+    std::mem::replace(&mut state().inbox, NONE)
+}
+
+/// Ends the count of a statement and returns it; `outer` goes on.
+pub fn end_inbox_count(outer: InboxCount) -> u64 {
+    std::mem::replace(&mut state().inbox, outer).rows
 }
 
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
@@ -108,7 +121,7 @@ fn finish(aborted: bool) {
             p.partition.take_back(&p.keys, p.units);
         }
     }
-    state.inbox_rows = 0;
+    state.inbox = NONE;
 }
 
 unsafe extern "C-unwind" fn at_subtransaction(
@@ -123,11 +136,11 @@ unsafe extern "C-unwind" fn at_subtransaction(
     let state = state();
     match event {
         SUBXACT_EVENT_START_SUB if level < MAX_LEVELS => {
-            state.inbox_rows_at[level] = state.inbox_rows;
+            state.inbox_at[level] = state.inbox;
         }
         SUBXACT_EVENT_ABORT_SUB => {
             if level < MAX_LEVELS {
-                state.inbox_rows = state.inbox_rows_at[level];
+                state.inbox = state.inbox_at[level];
             }
             // Claims are held only within one call of the router, which the error has ended.
             claims::unpin_all();

@@ -19,6 +19,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::raw;
+use crate::xact::{self, InboxCount};
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
 static mut PREVIOUS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
@@ -82,8 +83,8 @@ unsafe extern "C-unwind" fn run_utility(
 ) {
     // SAFETY: arguments are passed on; `before_utility` may give another statement.
     unsafe {
-        let mut mark = 0;
-        let statement = before_utility(statement, &mut mark);
+        let outer = xact::begin_inbox_count();
+        let statement = before_utility(statement);
         match PREVIOUS_UTILITY {
             Some(previous) => previous(
                 statement,
@@ -106,18 +107,16 @@ unsafe extern "C-unwind" fn run_utility(
                 completion,
             ),
         }
-        after_utility(statement, completion, mark);
+        after_utility(statement, completion, outer);
     }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_utility(
     statement: *mut pg_sys::PlannedStmt,
-    mark: *mut u64,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: the statement about to be run; `mark` is the caller's local.
+    // SAFETY: the statement about to be run.
     unsafe {
-        *mark = crate::xact::inbox_mark();
         crate::worker::before_utility(&*statement);
         copy::prepare(statement)
     }
@@ -127,11 +126,11 @@ unsafe extern "C-unwind" fn before_utility(
 unsafe extern "C-unwind" fn after_utility(
     statement: *mut pg_sys::PlannedStmt,
     completion: *mut pg_sys::QueryCompletion,
-    mark: u64,
+    outer: InboxCount,
 ) {
     // SAFETY: the statement that was run, and its completion, if any.
     unsafe {
-        copy::complete(statement, completion, crate::xact::inbox_rows_since(mark));
+        copy::complete(statement, completion, xact::end_inbox_count(outer));
         crate::worker::after_utility(&*statement);
     }
 }
@@ -146,12 +145,12 @@ unsafe extern "C-unwind" fn run_executor(
 ) {
     // SAFETY: arguments are passed on as they came.
     unsafe {
-        let mark = before_run();
+        let outer = xact::begin_inbox_count();
         match PREVIOUS_RUN {
             Some(previous) => previous(query, direction, count, execute_once),
             None => raw::standard_ExecutorRun(query, direction, count, execute_once),
         }
-        after_run(query, mark);
+        after_run(query, outer);
     }
 }
 
@@ -164,23 +163,19 @@ unsafe extern "C-unwind" fn run_executor(
 ) {
     // SAFETY: arguments are passed on as they came.
     unsafe {
-        let mark = before_run();
+        let outer = xact::begin_inbox_count();
         match PREVIOUS_RUN {
             Some(previous) => previous(query, direction, count),
             None => raw::standard_ExecutorRun(query, direction, count),
         }
-        after_run(query, mark);
+        after_run(query, outer);
     }
-}
-
-fn before_run() -> u64 {
-    crate::xact::inbox_mark()
 }
 
 /// A row that the inbox carried on is a row inserted: the count that the
 /// client sees includes it.
-unsafe fn after_run(query: *mut pg_sys::QueryDesc, mark: u64) {
-    let carried = crate::xact::inbox_rows_since(mark);
+unsafe fn after_run(query: *mut pg_sys::QueryDesc, outer: InboxCount) {
+    let carried = xact::end_inbox_count(outer);
     // SAFETY: the executor state of a query that has just run.
     unsafe {
         let state = (*query).estate;

@@ -9,7 +9,6 @@ use pgrx::prelude::*;
 
 use super::route_node::{self, Target};
 use crate::error::{OrRaise, PssError, Result};
-use crate::guc::{self, Routing};
 use crate::meta::{self, Meta};
 
 /// The members of a pointer list.
@@ -67,28 +66,33 @@ unsafe fn route_modify_table(
         }
         let index = (*(*(*modify).resultRelations).elements).int_value as usize;
         let Some(rte) = entries::<pg_sys::RangeTblEntry>(rtable).nth(index - 1) else { return };
-        let Some(target) = target_of((*rte).relid).or_raise() else { return };
+        let Some(mut target) = target_of((*rte).relid).or_raise() else { return };
+        target.returning = !(*modify).returningLists.is_null();
+        target.on_conflict =
+            (*modify).onConflictAction != pg_sys::OnConflictAction::ONCONFLICT_NONE;
+        target.counts = (*modify).canSetTag;
         (*modify).plan.lefttree = route_node::wrap((*modify).plan.lefttree, target, *next_id);
         *next_id += 1;
     }
 }
 
 /// What an INSERT into `relation` needs: nothing, if it is neither a sharded
-/// table nor a leaf of one. Rows sent to the inbox by name are routed.
+/// table nor a leaf of one.
 fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
     let parent = |meta: &Meta| Target {
         relation: meta.table.relation,
         key_attribute: meta.key_attribute,
         partition_attribute: meta.partition_attribute,
         named: -1,
+        inbox: false,
+        returning: false,
+        on_conflict: false,
+        counts: true,
     };
     if let Some(meta) = meta::table(relation)? {
         return Ok(Some(parent(&meta)));
     }
     let Some((meta, named)) = meta::table_of_leaf(relation)? else { return Ok(None) };
-    if named < 0 {
-        return Ok(None);
-    }
     // A leaf may have its columns in another order.
     let column =
         std::ffi::CString::new(meta.table.distribution_column.as_str()).unwrap_or_default();
@@ -99,7 +103,8 @@ fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
             pg_sys::get_attnum(relation, meta::PARTITION_COLUMN.as_ptr()),
         )
     };
-    Ok(Some(Target { named, key_attribute, partition_attribute, ..parent(&meta) }))
+    let inbox = named < 0;
+    Ok(Some(Target { named, inbox, key_attribute, partition_attribute, ..parent(&meta) }))
 }
 
 /// Refuses statements that would silently do the wrong thing, and completes
@@ -138,14 +143,6 @@ unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<()> {
             return check_merge(parse, &meta);
         }
         let conflict = (*parse).onConflict;
-        if guc::ROUTING.get() == Routing::Trigger
-            && (!conflict.is_null() || !(*parse).returningList.is_null())
-        {
-            let what = if conflict.is_null() { "RETURNING" } else { "ON CONFLICT" };
-            return Err(refused(what, &meta)
-                .detail("With pss.routing = trigger the row reaches its partition behind the statement's back.")
-                .hint("SET pss.routing = planner."));
-        }
         if !conflict.is_null() && !(*conflict).arbiterElems.is_null() {
             add_partition_to_arbiter(conflict, (*parse).resultRelation, &meta);
         }
@@ -160,21 +157,15 @@ unsafe fn check_merge(parse: *mut pg_sys::Query, meta: &Meta) -> Result<()> {
             .any(|action| (*action).commandType == pg_sys::CmdType::CMD_INSERT)
     };
     if inserts {
-        return Err(refused("MERGE ... INSERT", meta)
-            .detail("MERGE makes its rows above the node that routes them.")
-            .hint("Use INSERT ... ON CONFLICT, or MERGE without an INSERT action."));
+        let name = crate::catalog::relation_name(meta.table.relation);
+        return Err(PssError::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("MERGE ... INSERT is not supported on sharded table \"{name}\""),
+        )
+        .detail("MERGE makes its rows above the node that routes them.")
+        .hint("Use INSERT ... ON CONFLICT, or MERGE without an INSERT action."));
     }
     Ok(())
-}
-
-fn refused(what: &str, meta: &Meta) -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!(
-            "{what} is not supported on sharded table \"{}\" here",
-            crate::catalog::relation_name(meta.table.relation)
-        ),
-    )
 }
 
 /// Unique keys of a sharded table end in pss_partition. A key lives in one

@@ -13,11 +13,12 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::error::OrRaise;
+use crate::error::{OrRaise, PssError, Result};
 use crate::guc::{self, Routing};
 use crate::meta;
 use crate::raw;
 use crate::router::{Door, Router};
+use crate::xact;
 
 struct Methods<T>(T);
 // SAFETY: constant tables of function pointers and a name.
@@ -53,6 +54,14 @@ pub struct Target {
     pub partition_attribute: i16,
     /// The partition a direct INSERT into a leaf names; -1: none, the router chooses.
     pub named: i32,
+    /// The INSERT names the inbox: rows are left to its trigger.
+    pub inbox: bool,
+    /// The INSERT returns its rows, which those that the inbox passes on would not be among.
+    pub returning: bool,
+    /// The INSERT has ON CONFLICT, of which the inbox's trigger knows nothing.
+    pub on_conflict: bool,
+    /// Its rows are the statement's row count.
+    pub counts: bool,
 }
 
 #[repr(C)]
@@ -131,6 +140,10 @@ impl Target {
             i32::from(self.key_attribute),
             i32::from(self.partition_attribute),
             self.named,
+            self.inbox.into(),
+            self.returning.into(),
+            self.on_conflict.into(),
+            self.counts.into(),
         ];
         // SAFETY: builds an integer list in the current memory context.
         unsafe { items.iter().fold(null_mut(), |list, item| pg_sys::lappend_int(list, *item)) }
@@ -144,6 +157,10 @@ impl Target {
             key_attribute: item(1) as i16,
             partition_attribute: item(2) as i16,
             named: item(3),
+            inbox: item(4) != 0,
+            returning: item(5) != 0,
+            on_conflict: item(6) != 0,
+            counts: item(7) != 0,
         }
     }
 }
@@ -230,25 +247,44 @@ unsafe extern "C-unwind" fn route_row(state: *mut RouteState, row: *mut pg_sys::
         let key = (!*nulls.add(key_at)).then(|| *values.add(key_at));
         let given =
             if *nulls.add(partition_at) { -1 } else { (*values.add(partition_at)).value() as i32 };
-        let named = if given >= 0 { given } else { state.target.named };
-        if named < 0 && guc::ROUTING.get() != Routing::Planner {
+        let named = if given == -1 { state.target.named } else { given };
+        let routing = guc::ROUTING.get();
+        let partition = if named == -1 && (state.target.inbox || routing != Routing::Planner) {
             // The inbox takes it: to its trigger, or to the error that routing is off.
-            *values.add(partition_at) = pg_sys::Datum::from(-1_i32);
-            *nulls.add(partition_at) = false;
-            state.rows += 1;
-            return;
-        }
-        let router = router_of(state);
-        let partition = match u16::try_from(named) {
-            Ok(named) => router.route_named(key, named, Door::Planner),
-            Err(_) if named < 0 => router.route(key, None, Door::Planner),
-            Err(_) => router.route_named(key, u16::MAX, Door::Planner),
-        }
-        .or_raise();
-        *values.add(partition_at) = pg_sys::Datum::from(i32::from(partition));
+            if routing != Routing::Off {
+                check_inbox_suffices(&state.target).or_raise();
+            }
+            xact::let_inbox_count(state.target.counts);
+            -1
+        } else if named == -1 {
+            i32::from(router_of(state).route(key, None, Door::Planner).or_raise())
+        } else {
+            i32::from(router_of(state).route_named(key, named, Door::Planner).or_raise())
+        };
+        *values.add(partition_at) = pg_sys::Datum::from(partition);
         *nulls.add(partition_at) = false;
         state.rows += 1;
     }
+}
+
+/// Refuses what goes wrong when the inbox's trigger carries the row on. Checked for
+/// each row: a plan may be older than the session's pss.routing.
+fn check_inbox_suffices(target: &Target) -> Result<()> {
+    let what = match target {
+        Target { on_conflict: true, .. } => "ON CONFLICT",
+        Target { returning: true, .. } => "RETURNING",
+        _ => return Ok(()),
+    };
+    let table = crate::catalog::relation_name(target.relation);
+    let error = PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("{what} is not supported on the inbox of \"{table}\""),
+    )
+    .detail("The inbox's trigger takes the row to its partition behind the statement's back.");
+    Err(match target.inbox {
+        true => error.hint(format!("INSERT INTO {table} instead of its inbox.")),
+        false => error.hint("SET pss.routing = planner."),
+    })
 }
 
 /// The node's router. It lives on Rust's heap and is freed with the executor's

@@ -39,8 +39,9 @@ pub unsafe extern "C-unwind" fn pss_route_row(call: pg_sys::FunctionCallInfo) ->
         if (*data).tg_event != before_row_insert {
             misuse("it is not a BEFORE INSERT row trigger").raise();
         }
-        carry((*data).tg_relation, (*data).tg_trigslot).or_raise();
-        xact::count_inbox_row();
+        if carry((*data).tg_relation, (*data).tg_trigslot).or_raise() {
+            xact::count_inbox_row();
+        }
         // NULL: nothing is left for the inbox to store.
         (*call).isnull = false;
         pg_sys::Datum::from(0_usize)
@@ -56,7 +57,8 @@ fn misuse(why: &str) -> PssError {
     .hint("pss_distribute_table creates the trigger where it belongs.")
 }
 
-unsafe fn carry(inbox: pg_sys::Relation, row: *mut pg_sys::TupleTableSlot) -> Result<()> {
+/// Takes the row to its partition; false if a trigger there kept it out.
+unsafe fn carry(inbox: pg_sys::Relation, row: *mut pg_sys::TupleTableSlot) -> Result<bool> {
     if !shmem::available() {
         return Err(not_preloaded());
     }
@@ -66,6 +68,7 @@ unsafe fn carry(inbox: pg_sys::Relation, row: *mut pg_sys::TupleTableSlot) -> Re
         return Err(misuse("its table is not the inbox of a sharded table"));
     };
     check_routing(&meta)?;
+    check_transition_tables(&meta)?;
     // SAFETY: the row has the inbox's columns.
     unsafe {
         let key = key_of(&meta, inbox_oid, row);
@@ -73,9 +76,8 @@ unsafe fn carry(inbox: pg_sys::Relation, row: *mut pg_sys::TupleTableSlot) -> Re
         let Some(position) = meta.position(partition) else {
             return Err(misuse("its table has changed under it"));
         };
-        insert(meta.table.partitions[position].leaf, inbox, row, partition);
+        insert(meta.table.partitions[position].leaf, inbox, row, partition)
     }
-    Ok(())
 }
 
 fn check_routing(meta: &Meta) -> Result<()> {
@@ -105,6 +107,48 @@ fn check_routing(meta: &Meta) -> Result<()> {
     Ok(())
 }
 
+/// The rows of a transition table are collected where the statement inserts them:
+/// rows that this trigger carries on would be missing from it.
+fn check_transition_tables(meta: &Meta) -> Result<()> {
+    // SAFETY: the trigger list stays as long as our reference to the parent.
+    let collects = unsafe {
+        let parent = pg_sys::RelationIdGetRelation(meta.table.relation);
+        let triggers = (*parent).trigdesc;
+        let collects = !triggers.is_null()
+            && (*triggers).trig_insert_new_table
+            && std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize)
+                .iter()
+                .any(|trigger| !trigger.tgnewtable.is_null() && fires(trigger));
+        pg_sys::RelationClose(parent);
+        collects
+    };
+    if !collects {
+        return Ok(());
+    }
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!(
+            "a trigger of \"{}\" has a transition table, which would miss rows that come by the inbox",
+            crate::catalog::relation_name(meta.table.relation)
+        ),
+    )
+    .detail("The row came by COPY, or with pss.routing = trigger.")
+    .hint("Use INSERT with pss.routing = planner; COPY into another table first."))
+}
+
+/// Whether the trigger is enabled for this session.
+fn fires(trigger: &pg_sys::Trigger) -> bool {
+    // SAFETY: a plain global of the backend.
+    let replica = unsafe { pg_sys::SessionReplicationRole }
+        == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32;
+    match trigger.tgenabled as u8 {
+        b'A' => true,
+        b'R' => replica,
+        b'O' => !replica,
+        _ => false,
+    }
+}
+
 unsafe fn key_of(
     meta: &Meta,
     inbox: pg_sys::Oid,
@@ -118,16 +162,25 @@ unsafe fn key_of(
     }
 }
 
-/// Inserts the row into a leaf, with everything an INSERT does below tuple routing.
+/// Inserts the row into a leaf, with everything an INSERT does below tuple routing;
+/// false if a BEFORE trigger of the leaf kept it out.
 unsafe fn insert(
     leaf: pg_sys::Oid,
     inbox: pg_sys::Relation,
     row: *mut pg_sys::TupleTableSlot,
     partition: u16,
-) {
+) -> Result<bool> {
     // SAFETY: the leaf is locked by the router; all that is made here is released here.
     unsafe {
         let relation = pg_sys::table_open(leaf, pg_sys::RowExclusiveLock as i32);
+        if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
+            return Err(PssError::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("partition {partition} is a foreign table, which the inbox cannot reach"),
+            )
+            .detail("The row came by COPY, or with pss.routing = trigger.")
+            .hint("Use INSERT with pss.routing = planner."));
+        }
         let attribute = pg_sys::get_attnum(leaf, PARTITION_COLUMN.as_ptr());
         let slot =
             pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
@@ -144,9 +197,11 @@ unsafe fn insert(
         pg_sys::ExecOpenIndices(info, false);
         pg_sys::ExecSimpleRelationInsert(info, estate, slot);
         pg_sys::ExecCloseIndices(info);
+        let stored = (*slot).tts_tid.ip_posid != pg_sys::InvalidOffsetNumber as u16;
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::FreeExecutorState(estate);
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        Ok(stored)
     }
 }
 
