@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -39,8 +39,15 @@ pub fn register() {
 /// A lease handed out.
 struct Lease {
     database: &'static DatabaseShared,
-    worker: DynamicBackgroundWorker,
+    worker: *mut pg_sys::BackgroundWorkerHandle,
     cycles_before: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // SAFETY: allocated by RegisterDynamicBackgroundWorker, for this lease alone.
+        unsafe { pg_sys::pfree(self.worker.cast()) };
+    }
 }
 
 #[pg_guard]
@@ -150,25 +157,30 @@ fn wants_lease(database: &DatabaseShared, now: pg_sys::TimestampTz) -> bool {
 fn lease(database: &'static DatabaseShared) -> Option<Lease> {
     // SAFETY: a plain global of the process.
     let me = unsafe { pg_sys::MyProcPid };
-    let worker = BackgroundWorkerBuilder::new("pss worker")
+    let builder = BackgroundWorkerBuilder::new("pss worker")
         .set_type("pss worker")
         .set_library("pss")
         .set_function("pss_worker_main")
         .enable_spi_access()
         .set_restart_time(None)
         .set_notify_pid(me)
-        .set_argument(Some(pg_sys::Datum::from(database.database())))
-        .load_dynamic()
-        .ok()?;
-    Some(Lease { database, worker, cycles_before: database.cycles.load(Ordering::Relaxed) })
+        .set_argument(Some(pg_sys::Datum::from(database.database())));
+    let mut registration = pg_sys::BackgroundWorker::from(&builder);
+    let mut worker = std::ptr::null_mut();
+    // SAFETY: outside a transaction, the handle lives until the lease frees it.
+    let registered =
+        unsafe { pg_sys::RegisterDynamicBackgroundWorker(&mut registration, &mut worker) };
+    let cycles_before = database.cycles.load(Ordering::Relaxed);
+    registered.then_some(Lease { database, worker, cycles_before })
 }
 
 /// Whether the lease is over. One that got nothing done is followed by a pause.
 fn ended(lease: &Lease) -> bool {
-    let over = matches!(
-        lease.worker.pid(),
-        Err(BackgroundWorkerStatus::Stopped | BackgroundWorkerStatus::PostmasterDied)
-    );
+    use pg_sys::BgwHandleStatus::*;
+    let mut pid = 0;
+    // SAFETY: the handle that the lease holds.
+    let status = unsafe { pg_sys::GetBackgroundWorkerPid(lease.worker, &mut pid) };
+    let over = status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED;
     if over {
         let (now, database) = (process::now(), lease.database);
         database.lease_ended.store(now, Ordering::Relaxed);

@@ -115,6 +115,7 @@ struct Lease {
     troubles: HashMap<pg_sys::Oid, Trouble>,
     /// When the map of a table may be rebuilt again.
     next_rebuild: HashMap<pg_sys::Oid, pg_sys::TimestampTz>,
+    began: pg_sys::TimestampTz,
     next_sample: pg_sys::TimestampTz,
     next_decision: pg_sys::TimestampTz,
     next_housekeeping: pg_sys::TimestampTz,
@@ -126,6 +127,7 @@ impl Lease {
             entry,
             troubles: HashMap::new(),
             next_rebuild: HashMap::new(),
+            began: process::now(),
             // A lease that follows another keeps its pace.
             next_sample: due_after(entry),
             next_decision: 0,
@@ -137,11 +139,12 @@ impl Lease {
         while !self.must_leave() {
             let Some(tables) = self.tables() else { return };
             let now = process::now();
+            self.keep_within_intervals(now);
             if now >= self.next_sample {
                 process::report_activity(Some(c"pss cycle"));
-                let decided = self.cycle(&tables, now);
+                self.cycle(&tables, now);
                 process::report_activity(None);
-                if decided && others_wait() {
+                if others_wait() && now >= self.began.saturating_add(turn_us()) {
                     self.entry.not_before.store(due_after(self.entry), Ordering::Relaxed);
                     return;
                 }
@@ -149,6 +152,13 @@ impl Lease {
             let pause = (self.next_sample - process::now()).max(0) as u64;
             process::wait(Duration::from_micros(pause) + Duration::from_millis(1));
         }
+    }
+
+    /// A shorter interval in a reloaded configuration holds at once.
+    fn keep_within_intervals(&mut self, now: pg_sys::TimestampTz) {
+        self.next_sample = self.next_sample.min(process::later(now, guc::SAMPLE_INTERVAL.get()));
+        self.next_decision =
+            self.next_decision.min(process::later(now, guc::REFRESH_INTERVAL.get()));
     }
 
     fn must_leave(&self) -> bool {
@@ -184,8 +194,8 @@ impl Lease {
         None
     }
 
-    /// One cycle of all tables; true if it also decided.
-    fn cycle(&mut self, tables: &[pg_sys::Oid], now: pg_sys::TimestampTz) -> bool {
+    /// One cycle of all tables.
+    fn cycle(&mut self, tables: &[pg_sys::Oid], now: pg_sys::TimestampTz) {
         let decide = now >= self.next_decision;
         self.next_sample = after(self.next_sample, guc::SAMPLE_INTERVAL.get(), now);
         if decide {
@@ -196,7 +206,7 @@ impl Lease {
         self.next_rebuild.retain(|relation, _| tables.contains(relation));
         for &relation in tables {
             if self.must_leave() {
-                return false;
+                return;
             }
             self.guarded(relation, "cycle", || cycle::run(relation, decide, false).map(drop));
         }
@@ -209,7 +219,6 @@ impl Lease {
         }
         self.entry.last_cycle.store(process::now(), Ordering::Relaxed);
         self.entry.cycles.fetch_add(1, Ordering::Relaxed);
-        decide
     }
 
     fn rebuild(&mut self, relation: pg_sys::Oid) {
@@ -262,8 +271,8 @@ impl Lease {
         match transaction(work) {
             Ok(()) => *trouble = Trouble { last: trouble.last.take(), ..Trouble::default() },
             Err(_) if self.entry.suspended() || process::shutdown_requested() => {}
-            // Dropped under our hands: the lease ends quietly.
-            Err(_) if gone() => {}
+            // Dropped under our hands.
+            Err(_) if gone() || dropped(relation) => {}
             Err(failure) => {
                 let pause = BACK_OFF_MS << trouble.in_a_row.min(MAX_DOUBLINGS);
                 trouble.in_a_row += 1;
@@ -287,6 +296,17 @@ fn gone() -> bool {
     transaction(|| Ok(catalog::installed())) == Ok(false)
 }
 
+/// Whether a table was dropped (`InvalidOid` stands for none in particular).
+fn dropped(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in the system cache, inside a transaction.
+    let exists = || unsafe {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        pg_sys::SearchSysCacheExists(cache, relation.into(), none, none, none)
+    };
+    relation != pg_sys::InvalidOid && transaction(|| Ok(exists())) == Ok(false)
+}
+
 /// When the database's next sample is due, by its last cycle.
 fn due_after(entry: &DatabaseShared) -> pg_sys::TimestampTz {
     process::later(entry.last_cycle.load(Ordering::Relaxed), guc::SAMPLE_INTERVAL.get())
@@ -300,6 +320,15 @@ fn after(
 ) -> pg_sys::TimestampTz {
     let next = process::later(due, interval_ms);
     if next > now { next } else { process::later(now, interval_ms) }
+}
+
+/// Length of a turn, in microseconds, where databases have to wait: so short
+/// that each has two turns before its weights are too old to be used. (Not
+/// shorter: a lease begins with reading samples back.)
+fn turn_us() -> i64 {
+    let active = databases::registered().filter(|d| d.state() == State::Active).count() as i64;
+    let workers = i64::from(guc::MAX_WORKERS.get());
+    i64::from(guc::WEIGHTS_TTL.get()) * 1000 / 2 * workers / active.max(1)
 }
 
 fn others_wait() -> bool {
