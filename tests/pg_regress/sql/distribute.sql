@@ -50,10 +50,24 @@ SELECT * FROM pss_distribute_table('visit', 'who', partitions => 3);
 GRANT CREATE ON SCHEMA public TO regress_keeper;
 GRANT REFERENCES ON place TO regress_keeper;
 SELECT * FROM pss_distribute_table('visit', 'who', partitions => 3);
-\d+ visit
-SELECT relname, relowner::regrole, relacl, reloptions, relreplident
+SELECT attname, format_type(atttypid, -1), attnotnull, attidentity, attgenerated, attstorage, attcompression,
+       pg_get_expr(adbin, adrelid) AS def
+FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attrelid = 'visit'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'visit'::regclass ORDER BY 1;
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = 'visit'::regclass AND contype <> 'n' ORDER BY 1;
+SELECT polname, polpermissive, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
+FROM pg_policy WHERE polrelid = 'visit'::regclass ORDER BY 1;
+SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext;
+SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'visit'::regclass AND NOT tgisinternal ORDER BY tgname;
+SELECT inhrelid::regclass, pg_get_expr(relpartbound, inhrelid) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+WHERE inhparent = 'visit'::regclass ORDER BY 1;
+SELECT relname, relowner::regrole, relrowsecurity, reloptions, relreplident,
+       (SELECT string_agg(grantee::regrole || ' ' || privilege_type || ' ' || is_grantable, ', ' ORDER BY grantee, privilege_type)
+        FROM aclexplode(relacl) WHERE grantee <> relowner) AS granted
 FROM pg_class WHERE relname LIKE 'visit%' AND relkind IN ('r', 'p') ORDER BY 1;
-SELECT attname, attacl, array_to_string(attoptions, ',') ~ 'n_distinct=500' AS n_distinct FROM pg_attribute
+SELECT attname, attacl, COALESCE('n_distinct=500' = ANY (attoptions), false) AS n_distinct FROM pg_attribute
 WHERE attrelid = 'visit'::regclass AND attname IN ('who', 'place', 'body') ORDER BY 1;
 SELECT d.objsubid, pg_describe_object(classoid, objoid, objsubid) AS object, description
 FROM pg_description d WHERE description ~ '^(it.s )?an? ' OR description = 'statistics' ORDER BY 2;
