@@ -107,7 +107,7 @@ pub fn make_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid, key: &str) -> Resu
 
 /// Puts the guard on the parent where users' triggers call for it.
 pub fn make_guard(parent: pg_sys::Oid) -> Result<()> {
-    if !needs_guard(parent)? {
+    if !needs_guard(parent)? || has_trigger(parent, GUARD_TRIGGER)? {
         return Ok(());
     }
     let schema = extension_schema()?;
@@ -134,15 +134,19 @@ pub fn drop_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid) -> Result<()> {
         (TRUNCATE_TRIGGER, parent),
         (GUARD_TRIGGER, parent),
     ] {
-        let there = one::<bool>(
-            "SELECT true FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
-            &[on.into(), trigger.into()],
-        )?;
-        if there.is_some() {
+        if has_trigger(on, trigger)? {
             run(&format!("DROP TRIGGER {} ON {}", ident(trigger), relation_name(on)))?;
         }
     }
     Ok(())
+}
+
+fn has_trigger(on: pg_sys::Oid, name: &str) -> Result<bool> {
+    let there = one::<bool>(
+        "SELECT true FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
+        &[on.into(), name.into()],
+    )?;
+    Ok(there.is_some())
 }
 
 /// A trigger that fires whatever session_replication_role is, and goes with the extension.

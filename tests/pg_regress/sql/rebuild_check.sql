@@ -71,6 +71,13 @@ SELECT count(*) FILTER (WHERE tableoid = 't_inbox'::regclass) AS in_inbox, count
 ROLLBACK;
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER late BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION note();
+SELECT problem, detail FROM pss_check('t');
+DROP TRIGGER late ON t;
+DROP TRIGGER "~pss_guard" ON t;
+-- As a dump is restored: it brings the guard itself. Here it does not.
+SET check_function_bodies = off;
+CREATE TRIGGER late BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION note();
+RESET check_function_bodies;
 SELECT problem, detail FROM pss_check('t') ORDER BY 2;
 SELECT pss_rebuild_map('t');
 SELECT problem, detail FROM pss_check('t');
