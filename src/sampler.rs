@@ -211,16 +211,19 @@ pub fn newest(relation: pg_sys::Oid) -> Result<Option<pg_sys::TimestampTz>> {
     })
 }
 
-/// Most samples (rows) that a replay reads: bounds its time after a restart.
-const REPLAY_ROWS: i64 = 200_000;
+/// Samplings that a replay reads: more than forecasters and cohorts remember.
+const REPLAY_STEPS: i64 = 1_500;
+/// Most rows that a replay reads: bounds its time after a restart.
+const REPLAY_ROWS: i64 = 500_000;
 /// Rows fetched at a time.
 const REPLAY_BATCH: i64 = 2_000;
 
 /// Gives `f` the newest samples of a table, oldest first: time and readings.
 pub fn replay(
-    relation: pg_sys::Oid,
+    table: &ShardedTable,
     mut f: impl FnMut(pg_sys::TimestampTz, &[Reading]),
 ) -> Result<()> {
+    let rows = (table.partitions.len() as i64 * REPLAY_STEPS).min(REPLAY_ROWS);
     catalog::read(|client| {
         let mut cursor = client.try_open_cursor(
             "SELECT * FROM (
@@ -229,7 +232,7 @@ pub fn replay(
                  FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
                  ORDER BY sampled_at DESC, partition DESC LIMIT $2) AS newest
              ORDER BY sampled_at, partition",
-            &[relation.into(), REPLAY_ROWS.into()],
+            &[table.relation.into(), rows.into()],
         )?;
         let mut at = 0;
         let mut readings: Vec<Reading> = Vec::new();

@@ -64,6 +64,7 @@ impl Brain {
         let mut foreign = vec![None; n];
         let mut placed = vec![[0.0; CLASSES]; n];
         let mut loads = Vec::with_capacity(readings.len());
+        self.count_old_keys(table, readings);
         for reading in readings {
             let position = table.partitions.iter().position(|p| p.number == reading.partition);
             let Some(i) = position else {
@@ -88,6 +89,19 @@ impl Brain {
         self.foreign = foreign;
         self.at = Some(at);
         loads
+    }
+
+    /// Keys that were there before the first sample are of unknown, great age.
+    fn count_old_keys(&mut self, table: &ShardedTable, readings: &[Reading]) {
+        if self.at.is_some() {
+            return;
+        }
+        let keys_of = |number| {
+            let reading = readings.iter().find(|r| r.partition == number);
+            reading.map_or(0.0, |r| r.own_keys.iter().sum::<u64>() as f64)
+        };
+        let old: Vec<f64> = table.partitions.iter().map(|p| keys_of(p.number)).collect();
+        self.controller.add_old(&old);
     }
 
     /// Samples that should have been taken since the last one are missing, not absent.

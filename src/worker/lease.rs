@@ -26,6 +26,8 @@ const HOUSEKEEPING_MS: i32 = 60_000;
 /// Time before a map that stayed incomplete (its rows contradict each other)
 /// is rebuilt again, in milliseconds.
 const REBUILD_AGAIN_MS: i32 = 600_000;
+/// The same after one that failed: a lock was not to be had, say.
+const REBUILD_FAILED_MS: i32 = 60_000;
 
 static ENTRY: AtomicPtr<DatabaseShared> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -226,15 +228,13 @@ impl Lease {
         if self.must_leave() || process::now() < due {
             return;
         }
-        let mut tried = false;
+        let mut pause = REBUILD_FAILED_MS;
         self.guarded(relation, "rebuilding the map", || {
-            tried = housekeeping::rebuild_incomplete_map(relation)?;
+            let was_incomplete = housekeeping::rebuild_incomplete_map(relation)?;
+            pause = if was_incomplete { REBUILD_AGAIN_MS } else { 0 };
             Ok(())
         });
-        if tried {
-            let next = process::later(process::now(), REBUILD_AGAIN_MS);
-            self.next_rebuild.insert(relation, next);
-        }
+        self.next_rebuild.insert(relation, process::later(process::now(), pause));
     }
 
     /// What needs no table to be there.

@@ -75,7 +75,7 @@ fn rebuild(table: &ShardedTable, fingerprint: Fingerprint) -> Result<Memory> {
     let interval_us = i64::from(fingerprint.interval_ms) * 1000;
     let mut brain = Brain::new(table.partitions.len(), interval_us);
     let mut sampled_at = None;
-    sampler::replay(table.relation, |at, readings| {
+    sampler::replay(table, |at, readings| {
         brain.observe(table, at, readings);
         sampled_at = Some(at);
     })?;
