@@ -37,12 +37,14 @@ COMMENT ON COLUMN pss.sharded_table.mapping IS 'how keys are mapped: row (one pa
 COMMENT ON COLUMN pss.sharded_table.slots IS 'buckets of the virtual key space that an epoch assigns to partitions';
 COMMENT ON COLUMN pss.sharded_table.quota IS 'what a partition''s quota counts: rows (new keys) or bytes (their sizes)';
 
+-- No foreign keys between dumped tables: a parallel restore loads them in any
+-- order. Only our own functions write them, and pss_check() compares them.
 CREATE TABLE pss.partition (
-    relation  regclass         NOT NULL REFERENCES pss.sharded_table ON DELETE CASCADE,
+    relation  regclass         NOT NULL,
     partition int              NOT NULL
               CHECK (partition OPERATOR(pg_catalog.>=) 0 AND partition OPERATOR(pg_catalog.<) 65536),
     leaf      regclass         NOT NULL UNIQUE,
-    node      name             NOT NULL DEFAULT 'local' REFERENCES pss.node,
+    node      name             NOT NULL DEFAULT 'local',
     capacity  double precision NOT NULL DEFAULT 1
               CHECK (capacity OPERATOR(pg_catalog.>) 0 AND capacity OPERATOR(pg_catalog.<) 'infinity'),
     state     text             NOT NULL DEFAULT 'active'

@@ -188,6 +188,21 @@ pub fn require_sharded_table(relation: pg_sys::Oid) -> Result<ShardedTable> {
     sharded_table(relation)?.ok_or_else(|| not_sharded(&relation_name(relation)))
 }
 
+/// Deletes every row about a table from the catalog, but for events and the map.
+pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
+    as_extension_owner(|| {
+        for table in
+            ["sharded_table", "partition", "epoch", "outlook", "sample", "forecast", "score"]
+        {
+            Spi::run_with_args(
+                &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),
+                &[relation.into()],
+            )?;
+        }
+        Ok(())
+    })
+}
+
 /// All sharded tables that still exist.
 pub fn sharded_tables() -> Result<Vec<pg_sys::Oid>> {
     read(|client| {

@@ -243,13 +243,15 @@ pub fn drop_map(relation: pg_sys::Oid) -> Result<()> {
         )?;
         // SAFETY: deletes the object like DROP TABLE does, past the extension's membership.
         unsafe {
-            let address = table_address(map);
-            pg_sys::performDeletion(
-                &address,
-                pg_sys::DropBehavior::DROP_RESTRICT,
-                (pg_sys::PERFORM_DELETION_INTERNAL | pg_sys::PERFORM_DELETION_SKIP_EXTENSIONS)
-                    as i32,
-            );
+            if pg_sys::get_rel_relkind(map) != 0 {
+                let address = table_address(map);
+                pg_sys::performDeletion(
+                    &address,
+                    pg_sys::DropBehavior::DROP_RESTRICT,
+                    (pg_sys::PERFORM_DELETION_INTERNAL | pg_sys::PERFORM_DELETION_SKIP_EXTENSIONS)
+                        as i32,
+                );
+            }
         }
         forget_cached(relation);
         Ok(())

@@ -36,6 +36,7 @@ struct State {
 
 /// Rows that the inbox trigger has carried on in the running statement.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct InboxCount {
     rows: u64,
     /// Whether the rows to come are the statement's own, not those of an INSERT in its WITH.

@@ -193,15 +193,7 @@ pub fn register(parent: pg_sys::Oid, key: &str, leaves: &[(i32, pg_sys::Oid)]) -
 /// Forgets a sharded table: catalog, map, shared memory. Its rows are not touched.
 pub fn forget(relation: pg_sys::Oid) -> Result<()> {
     map::drop_map(relation)?;
-    as_extension_owner(|| -> Result<()> {
-        for table in ["sharded_table", "epoch", "sample", "forecast", "score"] {
-            Spi::run_with_args(
-                &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),
-                &[relation.into()],
-            )?;
-        }
-        Ok(())
-    })?;
+    catalog::forget_table(relation)?;
     crate::shmem::tables::forget(relation);
     map::forget_cached(relation);
     Ok(())

@@ -26,11 +26,6 @@ pub struct PartitionShared {
 }
 
 impl PartitionShared {
-    /// New keys placed here, of all sizes.
-    pub fn keys(&self) -> u64 {
-        self.keys_by_class().iter().sum()
-    }
-
     /// New keys placed here, by size class.
     pub fn keys_by_class(&self) -> [u64; CLASSES] {
         std::array::from_fn(|class| self.keys[class].load(Ordering::Relaxed))

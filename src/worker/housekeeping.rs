@@ -88,20 +88,8 @@ fn retain_events() -> Result<()> {
 /// out of service whose leaf was dropped.
 fn sweep() -> Result<()> {
     for relation in dropped_tables()? {
-        if has_map(relation)? {
-            map::drop_map(relation)?;
-        }
-        catalog::as_extension_owner(|| -> Result<()> {
-            for table in
-                ["sharded_table", "map_state", "epoch", "outlook", "sample", "forecast", "score"]
-            {
-                Spi::run_with_args(
-                    &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),
-                    &[relation.into()],
-                )?;
-            }
-            Ok(())
-        })?;
+        map::drop_map(relation)?;
+        catalog::forget_table(relation)?;
         tables::forget(relation);
         let message = format!("removed what dropped table {} left", relation.to_u32());
         catalog::log_event(None, "sweep", &message, None)?;
@@ -125,21 +113,6 @@ fn dropped_tables() -> Result<Vec<pg_sys::Oid>> {
             relations.extend(row.get::<pg_sys::Oid>(1)?);
         }
         Ok(relations)
-    })
-}
-
-/// Whether the table's row map still exists.
-fn has_map(relation: pg_sys::Oid) -> Result<bool> {
-    catalog::read(|client| {
-        let row = client.select(
-            "SELECT EXISTS (
-                 SELECT FROM pss.map_state m
-                 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) m.map
-                 WHERE m.relation OPERATOR(pg_catalog.=) $1)",
-            Some(1),
-            &[relation.into()],
-        )?;
-        Ok(row.first().get::<bool>(1)?.unwrap_or(false))
     })
 }
 
