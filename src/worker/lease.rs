@@ -145,11 +145,13 @@ impl Lease {
             if now >= self.next_sample {
                 process::report_activity(Some(c"pss cycle"));
                 self.cycle(&tables, now);
-                process::report_activity(None);
-                if others_wait() && now >= self.began.saturating_add(turn_us()) {
-                    self.entry.not_before.store(due_after(self.entry), Ordering::Relaxed);
-                    return;
-                }
+            }
+            // Also when woken between two cycles: a table may just have come with rows.
+            tables.iter().for_each(|&relation| self.rebuild(relation));
+            process::report_activity(None);
+            if others_wait() && now >= self.began.saturating_add(turn_us()) {
+                self.entry.not_before.store(due_after(self.entry), Ordering::Relaxed);
+                return;
             }
             let pause = (self.next_sample - process::now()).max(0) as u64;
             process::wait(Duration::from_micros(pause) + Duration::from_millis(1));
@@ -211,9 +213,6 @@ impl Lease {
                 return;
             }
             self.guarded(relation, "cycle", || cycle::run(relation, decide, false).map(drop));
-        }
-        if decide {
-            tables.iter().for_each(|&relation| self.rebuild(relation));
         }
         if now >= self.next_housekeeping {
             self.next_housekeeping = process::later(now, HOUSEKEEPING_MS);
