@@ -132,16 +132,27 @@ impl Meta {
         // SAFETY: catalog look-ups by relation and column name.
         let (key_attribute, partition_attribute) = unsafe {
             let key = pg_sys::get_attnum(relation, column.as_ptr());
-            pg_sys::get_atttypetypmodcoll(
-                relation,
-                key,
-                &mut type_oid,
-                &mut typmod,
-                &mut collation,
-            );
+            if key > 0 {
+                pg_sys::get_atttypetypmodcoll(
+                    relation,
+                    key,
+                    &mut type_oid,
+                    &mut typmod,
+                    &mut collation,
+                );
+            }
             (key, pg_sys::get_attnum(relation, PARTITION_COLUMN.as_ptr()))
         };
         let weights = table.capacity_shares();
+        if key_attribute <= 0 || partition_attribute <= 0 {
+            let name = catalog::relation_name(relation);
+            return Err(PssError::new(
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("\"{name}\" lacks its distribution column or pss_partition"),
+            )
+            .detail(format!("Its distribution column is \"{}\".", table.distribution_column))
+            .hint(format!("SELECT * FROM pss_check('{name}') tells what is wrong.")));
+        }
         let by_capacity = Epoch {
             number: 0,
             salt: u64::from(relation.to_u32()),

@@ -114,12 +114,31 @@ fn forget_dropped() -> error::Result<()> {
     forget_leaves()
 }
 
-/// Event trigger on ddl_command_end of ALTER TABLE: forgets partitions that were detached.
+/// Event trigger on ddl_command_end of ALTER TABLE: forgets partitions that were detached, follows
+/// distribution columns that were renamed.
 #[pg_extern(sql = false)]
 fn pss_forget_detached() {
     if catalog::installed() {
         forget_leaves().or_raise();
+        follow_renamed().or_raise();
     }
+}
+
+fn follow_renamed() -> error::Result<()> {
+    let renamed = rows(RENAMED, &[], |row| {
+        Ok((required::<pg_sys::Oid>(row, 1)?, required::<String>(row, 2)?))
+    })?;
+    for (relation, column) in renamed {
+        catalog::as_extension_owner(|| {
+            Spi::run_with_args(
+                "UPDATE pss.sharded_table SET distribution_column = $2::pg_catalog.name
+                 WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.=) $1",
+                &[relation.into(), column.into()],
+            )
+        })?;
+        map::forget_cached(relation);
+    }
+    Ok(())
 }
 
 /// Event trigger on ddl_command_end of CREATE TRIGGER: a user's trigger on a sharded table, or on
@@ -179,6 +198,19 @@ const UNGUARDED: &str = "
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
                       WHERE g.tgrelid OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid
                         AND g.tgname OPERATOR(pg_catalog.=) $1::pg_catalog.name)";
+
+/// Columns that the command changed, of sharded tables whose distribution column is no more: its
+/// new name.
+const RENAMED: &str = "
+    SELECT s.relation::pg_catalog.oid, a.attname::pg_catalog.text
+    FROM pg_catalog.pg_event_trigger_ddl_commands() AS c
+    JOIN pss.sharded_table s ON s.relation::pg_catalog.oid OPERATOR(pg_catalog.=) c.objid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.objid
+        AND a.attnum OPERATOR(pg_catalog.=) c.objsubid
+    WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute k
+                      WHERE k.attrelid OPERATOR(pg_catalog.=) c.objid
+                        AND k.attname OPERATOR(pg_catalog.=) s.distribution_column)";
 
 /// Partitions in the catalog of pss that are not in PostgreSQL's.
 const GONE: &str = "
