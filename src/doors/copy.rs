@@ -1,7 +1,8 @@
 //! COPY: its rows go by the inbox trigger. Here the column list is completed
-//! and the count corrected; a COPY straight into a leaf makes the row map
-//! incomplete until it is rebuilt.
+//! and the count corrected; a COPY straight into a leaf, or whose rows name their
+//! partition, makes the row map incomplete until it is rebuilt.
 
+use std::ffi::{CStr, c_char};
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
@@ -36,17 +37,37 @@ pub unsafe fn prepare(statement: *mut pg_sys::PlannedStmt) -> *mut pg_sys::Plann
         if relation == pg_sys::InvalidOid {
             return statement;
         }
-        if let Some(meta) = meta::table(relation).or_raise() {
-            if (*copy).attlist.is_null() {
-                return with_columns(statement, copy, &meta);
-            }
-        } else if pg_sys::get_rel_relispartition(relation) && may_insert(relation) {
+        let table = meta::table(relation).or_raise();
+        if let Some(meta) = &table
+            && (*copy).attlist.is_null()
+        {
+            return with_columns(statement, copy, meta);
+        }
+        let unrouted = match table {
+            Some(_) => names_partition(copy),
+            None => pg_sys::get_rel_relispartition(relation),
+        };
+        if unrouted && may_insert(relation) {
             // Locked before asking whether it is a leaf of ours: a rebuild of the
             // map waits for those who hold the lock, and sees the note of the rest.
-            note_leaf_load(relation_of(copy, pg_sys::RowExclusiveLock)).or_raise();
+            note_load(relation_of(copy, pg_sys::RowExclusiveLock)).or_raise();
         }
         statement
     }
+}
+
+/// Whether the rows say which partition they belong to.
+unsafe fn names_partition(copy: *mut pg_sys::CopyStmt) -> bool {
+    // SAFETY: a column list of strings.
+    unsafe {
+        super::planner::entries::<pg_sys::Node>((*copy).attlist)
+            .any(|name| CStr::from_ptr(column_name(name)) == meta::PARTITION_COLUMN)
+    }
+}
+
+unsafe fn column_name(node: *mut pg_sys::Node) -> *const c_char {
+    // SAFETY: the node is a string of the parser's.
+    unsafe { (*node.cast::<pg_sys::String>()).sval }
 }
 
 unsafe fn relation_of(copy: *mut pg_sys::CopyStmt, lock: u32) -> pg_sys::Oid {
@@ -66,14 +87,19 @@ fn may_insert(relation: pg_sys::Oid) -> bool {
     // SAFETY: a privilege look-up for the current user.
     unsafe {
         let mode = pg_sys::ACL_INSERT as pg_sys::AclMode;
-        pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), mode)
-            == pg_sys::AclResult::ACLCHECK_OK
+        let (user, any) = (pg_sys::GetUserId(), pg_sys::AclMaskHow::ACLMASK_ANY);
+        pg_sys::pg_class_aclcheck(relation, user, mode) == pg_sys::AclResult::ACLCHECK_OK
+            || pg_sys::pg_attribute_aclcheck_all(relation, user, mode, any)
+                == pg_sys::AclResult::ACLCHECK_OK
     }
 }
 
-/// Rows copied into a leaf by name pass no door of ours.
-fn note_leaf_load(relation: pg_sys::Oid) -> Result<()> {
-    let Some((meta, 0..)) = meta::table_of_leaf(relation)? else { return Ok(()) };
+/// Rows copied into a leaf, or that name their partition themselves, pass no door of ours.
+fn note_load(relation: pg_sys::Oid) -> Result<()> {
+    let meta = match (meta::table(relation)?, meta::table_of_leaf(relation)?) {
+        (Some(meta), _) | (None, Some((meta, 0..))) => meta,
+        _ => return Ok(()),
+    };
     map::lock_loads(meta.table.relation, false);
     // A rebuild may have ended while the lock was waited for.
     match meta::table(meta.table.relation)? {

@@ -70,6 +70,7 @@ unsafe fn route_modify_table(
         target.returning = !(*modify).returningLists.is_null();
         target.on_conflict =
             (*modify).onConflictAction != pg_sys::OnConflictAction::ONCONFLICT_NONE;
+        target.checked = !(*modify).withCheckOptionLists.is_null();
         target.counts = (*modify).canSetTag;
         (*modify).plan.lefttree = route_node::wrap((*modify).plan.lefttree, target, *next_id);
         *next_id += 1;
@@ -87,6 +88,7 @@ fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
         inbox: false,
         returning: false,
         on_conflict: false,
+        checked: false,
         counts: true,
     };
     if let Some(meta) = meta::table(relation)? {

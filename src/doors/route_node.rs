@@ -60,6 +60,8 @@ pub struct Target {
     pub returning: bool,
     /// The INSERT has ON CONFLICT, of which the inbox's trigger knows nothing.
     pub on_conflict: bool,
+    /// A view's WITH CHECK OPTION or a policy is checked when the row has been inserted.
+    pub checked: bool,
     /// Its rows are the statement's row count.
     pub counts: bool,
 }
@@ -143,6 +145,7 @@ impl Target {
             self.inbox.into(),
             self.returning.into(),
             self.on_conflict.into(),
+            self.checked.into(),
             self.counts.into(),
         ];
         // SAFETY: builds an integer list in the current memory context.
@@ -160,7 +163,8 @@ impl Target {
             inbox: item(4) != 0,
             returning: item(5) != 0,
             on_conflict: item(6) != 0,
-            counts: item(7) != 0,
+            checked: item(7) != 0,
+            counts: item(8) != 0,
         }
     }
 }
@@ -273,6 +277,7 @@ fn check_inbox_suffices(target: &Target) -> Result<()> {
     let what = match target {
         Target { on_conflict: true, .. } => "ON CONFLICT",
         Target { returning: true, .. } => "RETURNING",
+        Target { checked: true, .. } => "row security or WITH CHECK OPTION",
         _ => return Ok(()),
     };
     let table = crate::catalog::relation_name(target.relation);
