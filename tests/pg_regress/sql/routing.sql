@@ -124,6 +124,9 @@ INSERT INTO tv VALUES (6000, 'view') RETURNING k, v;
 \set VERBOSITY sqlstate
 INSERT INTO tv VALUES (-1, 'view');
 \set VERBOSITY default
+SET pss.routing = trigger;
+INSERT INTO tv VALUES (-1, 'view');
+RESET pss.routing;
 INSERT INTO tv AS x SELECT g, 'view' FROM generate_series(6000, 6002) AS g;
 SELECT * FROM homes('t');
 
