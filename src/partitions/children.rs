@@ -178,16 +178,20 @@ pub fn register(parent: pg_sys::Oid, key: &str, leaves: &[(i32, pg_sys::Oid)]) -
         }
         Ok(())
     })?;
-    let weights = vec![1.0 / leaves.len() as f64; leaves.len()];
-    let epoch = Epoch {
-        number: 0,
-        salt: u64::from(parent.to_u32()),
-        slots: SlotTable::build(&weights, SLOTS),
-        weights,
-    };
-    catalog::insert_epoch(parent, &epoch, "distributed: in proportion to capacity", None)?;
+    make_first_epoch(parent)?;
     map::create(parent)?;
     Ok(())
+}
+
+/// Publishes epoch 0, in proportion to capacity, if the table has no epoch: epochs are not dumped.
+pub fn make_first_epoch(parent: pg_sys::Oid) -> Result<()> {
+    if catalog::latest_epoch(parent)?.is_some() {
+        return Ok(());
+    }
+    let weights = catalog::require_sharded_table(parent)?.capacity_shares();
+    let slots = SlotTable::build(&weights, SLOTS);
+    let epoch = Epoch { number: 0, salt: u64::from(parent.to_u32()), slots, weights };
+    catalog::insert_epoch(parent, &epoch, "in proportion to capacity", None)
 }
 
 /// Forgets a sharded table: catalog, map, shared memory. Its rows are not touched.

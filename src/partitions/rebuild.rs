@@ -49,6 +49,7 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
     if catalog::require_sharded_table(relation)?.map.is_none() {
         map::create(relation)?;
     }
+    children::make_first_epoch(relation)?;
     route_inbox(&table, &name)?;
     let mut seen = 0;
     let mut contradictions = 0;

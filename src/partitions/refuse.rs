@@ -68,7 +68,7 @@ pub fn no_room(relation: pg_sys::Oid, name: &str) -> Result<()> {
     let Some((owner, schema)) = denied.first() else { return Ok(()) };
     Err(PssError::new(DENIED, format!("permission denied for schema {schema}"))
         .detail(format!("Partitions of {name} are made by its owner, {owner}."))
-        .hint(format!("Run GRANT CREATE ON SCHEMA {schema} TO {owner}.")))
+        .hint(format!("Run GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner}.")))
 }
 
 /// Refuses a distribution column whose values cannot be data keys.
@@ -350,7 +350,8 @@ const OBSTACLES: &[Obstacle] = &[
 
 const SCHEMA_WITHOUT_CREATE: &str = "
     SELECT relowner::regrole::text, relnamespace::regnamespace::text FROM pg_class
-    WHERE oid = $1 AND NOT has_schema_privilege(relowner, relnamespace, 'CREATE')";
+    WHERE oid = $1 AND NOT (has_schema_privilege(relowner, relnamespace, 'CREATE')
+                          AND has_schema_privilege(relowner, relnamespace, 'USAGE'))";
 
 const UNIQUE_WITHOUT_KEY: &str = "
     SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = indexrelid
