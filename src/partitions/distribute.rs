@@ -88,7 +88,7 @@ fn attached(
     run(&format!(
         "ALTER TABLE {} RENAME TO {}",
         table.table,
-        ident(&free_name(&table.name, "p0", heap))
+        ident(free_name(&table.name, "p0", heap))
     ))?;
     let heap_name = relation_name(heap);
     // A constant default: no rewrite. New rows are not routed yet.
@@ -120,7 +120,7 @@ fn copied(
     run(&format!(
         "ALTER TABLE {} RENAME TO {}",
         table.table,
-        ident(&free_name(&table.name, "old", old))
+        ident(free_name(&table.name, "old", old))
     ))?;
     let old_name = relation_name(old);
     let parent = new_parent(table, &old_name, ", pss_partition int NOT NULL DEFAULT -1")?;

@@ -217,7 +217,7 @@ pub fn oversized_map(table: &Description) -> Result<f64> {
             bytes / 1048576.0,
             limit / 1048576.0
         ))
-        .hint("Distribute by a column with fewer values, or raise pss.max_map_size."))
+        .hint("If the table was never analyzed, run ANALYZE first. Else distribute by a column with fewer values, or raise pss.max_map_size."))
 }
 
 fn listed(names: &[String]) -> String {

@@ -26,10 +26,7 @@ pub fn undistribute(relation: pg_sys::Oid) -> Result<()> {
     // Else the owner would not see all rows.
     run(&format!("ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY"))?;
     let bare = bare_name(relation)?;
-    run(&format!(
-        "ALTER TABLE {name} RENAME TO {}",
-        ident(&free_name(&bare, "sharded", relation))
-    ))?;
+    run(&format!("ALTER TABLE {name} RENAME TO {}", ident(free_name(&bare, "sharded", relation))))?;
     let old = relation_name(relation);
     let plain = plain_table(relation, &old, &bare, &storage)?;
     copy_rows(&old, &name, relation)?;
