@@ -69,19 +69,19 @@ AS 'MODULE_PATHNAME', 'pss_forget_dropped_wrapper';
 COMMENT ON FUNCTION pss_forget_dropped()
 IS 'event trigger: forgets sharded tables and partitions that were dropped';
 
-CREATE FUNCTION pss_forget_detached()
+CREATE FUNCTION pss_follow_alter_table()
 RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'pss_forget_detached_wrapper';
-COMMENT ON FUNCTION pss_forget_detached()
-IS 'event trigger: forgets partitions that were detached';
+AS 'MODULE_PATHNAME', 'pss_follow_alter_table_wrapper';
+COMMENT ON FUNCTION pss_follow_alter_table()
+IS 'event trigger: forgets partitions that were detached, keeps the columns that rows are routed by';
 
 CREATE EVENT TRIGGER pss_forget_dropped ON sql_drop
 EXECUTE FUNCTION pss_forget_dropped();
 COMMENT ON EVENT TRIGGER pss_forget_dropped IS 'forgets sharded tables and partitions that were dropped';
 
-CREATE EVENT TRIGGER pss_forget_detached ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
-EXECUTE FUNCTION pss_forget_detached();
-COMMENT ON EVENT TRIGGER pss_forget_detached IS 'forgets partitions that were detached';
+CREATE EVENT TRIGGER pss_follow_alter_table ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
+EXECUTE FUNCTION pss_follow_alter_table();
+COMMENT ON EVENT TRIGGER pss_follow_alter_table IS 'forgets partitions that were detached, keeps the columns that rows are routed by';
 
 CREATE FUNCTION pss_guard_new_trigger()
 RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -35,6 +35,7 @@ pub fn adopt(table: &Description) -> Result<pg_sys::Oid> {
             table.table
         )));
     }
+    refuse::unique_without_key(table)?;
     refuse::null_keys(table)?;
     let map_bytes = refuse::oversized_map(table)?;
     let empty = table.is_empty()?;

@@ -149,7 +149,8 @@ fn stand_in_the_way(
     Ok(())
 }
 
-fn unique_without_key(table: &Description) -> Result<()> {
+/// Refuses unique keys that could only be checked within each partition.
+pub fn unique_without_key(table: &Description) -> Result<()> {
     let found = texts(UNIQUE_WITHOUT_KEY, &[table.relation.into(), table.key.attribute.into()])?;
     if found.is_empty() {
         return Ok(());

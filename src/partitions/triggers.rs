@@ -115,13 +115,29 @@ fn forget_dropped() -> error::Result<()> {
 }
 
 /// Event trigger on ddl_command_end of ALTER TABLE: forgets partitions that were detached, follows
-/// distribution columns that were renamed.
+/// distribution columns that were renamed, and refuses to lose a column that rows are routed by.
 #[pg_extern(sql = false)]
-fn pss_forget_detached() {
+fn pss_follow_alter_table() {
     if catalog::installed() {
         forget_leaves().or_raise();
         follow_renamed().or_raise();
+        keep_columns().or_raise();
     }
+}
+
+/// The error (0A000) that the command took away a column that a sharded table cannot do without.
+fn keep_columns() -> error::Result<()> {
+    let lost = rows(LOST_COLUMNS, &[], |row| {
+        Ok((required::<pg_sys::Oid>(row, 1)?, required::<String>(row, 2)?))
+    })?;
+    let Some((relation, column)) = lost.into_iter().next() else { return Ok(()) };
+    let table = catalog::relation_name(relation);
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("sharded table {table} cannot do without column \"{column}\""),
+    )
+    .detail("Rows are routed by it.")
+    .hint(format!("Run SELECT pss_undistribute_table({}) first.", super::sql::literal(&table))))
 }
 
 fn follow_renamed() -> error::Result<()> {
@@ -211,6 +227,17 @@ const RENAMED: &str = "
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute k
                       WHERE k.attrelid OPERATOR(pg_catalog.=) c.objid
                         AND k.attname OPERATOR(pg_catalog.=) s.distribution_column)";
+
+/// Columns that sharded tables need and have no more after the command.
+const LOST_COLUMNS: &str = "
+    SELECT s.relation::pg_catalog.oid, n.name
+    FROM pg_catalog.pg_event_trigger_ddl_commands() AS c
+    JOIN pss.sharded_table s ON s.relation::pg_catalog.oid OPERATOR(pg_catalog.=) c.objid
+    CROSS JOIN LATERAL (VALUES (s.distribution_column::pg_catalog.text), ('pss_partition')) AS n (name)
+    WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid OPERATOR(pg_catalog.=) c.objid AND NOT a.attisdropped
+                        AND a.attname OPERATOR(pg_catalog.=) n.name::pg_catalog.name)";
 
 /// Partitions in the catalog of pss that are not in PostgreSQL's.
 const GONE: &str = "

@@ -49,6 +49,10 @@ SELECT pss_distribute_table('several', 'k');
 DROP TABLE several_1;
 CREATE TABLE several_d PARTITION OF several DEFAULT;
 SELECT pss_distribute_table('several', 'k');
+DROP TABLE several_d;
+CREATE TABLE several_0 PARTITION OF several FOR VALUES IN (0);
+ALTER TABLE several ADD COLUMN id int, ADD PRIMARY KEY (id, pss_partition);
+SELECT pss_distribute_table('several', 'k');
 CREATE TYPE composite AS (k int);
 CREATE TABLE typed OF composite;
 SELECT pss_distribute_table('typed', 'k');
@@ -170,6 +174,15 @@ RESET pss.routing;
 SELECT count(*), count(DISTINCT k) FROM mine.t;
 SELECT * FROM pss_check('mine.t');
 SELECT pss_distribute_table('mine.t', 'k');
+-- Columns that rows are routed by: a rename is followed, a loss refused.
+ALTER TABLE mine.t RENAME COLUMN k TO key;
+ALTER TABLE mine.t RENAME COLUMN pss_partition TO p;
+ALTER TABLE mine.t ALTER COLUMN key TYPE text;
+ALTER TABLE mine.t DROP COLUMN key;
+ALTER TABLE mine.t DROP COLUMN key CASCADE;
+ALTER TABLE mine.t DROP COLUMN pss_partition CASCADE;
+ALTER TABLE mine.t ADD COLUMN more int;
+SELECT * FROM pss_check('mine.t');
 
 -- Nothing of all that was refused was changed.
 SELECT relation FROM pss.sharded_table;
