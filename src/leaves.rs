@@ -65,7 +65,7 @@ unsafe fn key_index(heap: pg_sys::Relation, attribute: i16) -> Option<pg_sys::Re
                 pg_sys::AccessShareLock as i32,
             );
             let form = (*index).rd_index;
-            let usable = (*(*index).rd_rel).relam == pg_sys::Oid::from(pg_sys::BTREE_AM_OID)
+            let usable = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
                 && (*form).indisvalid
                 && *(*form).indkey.values.as_ptr() == attribute
                 && pg_sys::RelationGetIndexPredicate(index).is_null();

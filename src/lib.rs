@@ -46,6 +46,9 @@ pub extern "C-unwind" fn _PG_init() {
     if upgrading {
         return;
     }
+    // pgrx would put a backtrace into the DETAIL of every error.
+    // SAFETY: PostgreSQL processes have one thread.
+    unsafe { std::env::remove_var("RUST_BACKTRACE") };
     guc::init();
     guc::reserve_prefix();
     xact::init();

@@ -197,7 +197,7 @@ unsafe fn insert(
         pg_sys::ExecOpenIndices(info, false);
         pg_sys::ExecSimpleRelationInsert(info, estate, slot);
         pg_sys::ExecCloseIndices(info);
-        let stored = (*slot).tts_tid.ip_posid != pg_sys::InvalidOffsetNumber as u16;
+        let stored = (*slot).tts_tid.ip_posid != pg_sys::InvalidOffsetNumber;
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::FreeExecutorState(estate);
         pg_sys::table_close(relation, pg_sys::NoLock as i32);

@@ -16,7 +16,7 @@ fn words() -> &'static [AtomicU64] {
     unsafe { array(header, Layout::of(header).cache, header.cache_words as usize) }
 }
 
-fn word_of<'a>(words: &'a [AtomicU64], hash48: u64, tag: u16) -> &'a AtomicU64 {
+fn word_of(words: &[AtomicU64], hash48: u64, tag: u16) -> &AtomicU64 {
     // The tag is mixed into the bits above 16, so that equal keys of many tables spread.
     let spread = (u64::from(tag) << 16) ^ hash48;
     &words[spread as usize & (words.len() - 1)]
