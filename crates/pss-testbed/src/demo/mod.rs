@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
 use crate::paths;
@@ -103,6 +103,7 @@ pub fn demo(session: &Session, wishes: &Wishes) -> Result<()> {
             linger(&cluster, wishes.keep);
         }
     }
+    ensure!(outcomes.iter().all(Outcome::is_sound), "pss_check() found something wrong");
     Ok(())
 }
 
@@ -124,6 +125,8 @@ fn play_once(cluster: &Cluster, play: &Play, run: u32, runs: u32) -> Result<Outc
         .map_err(|e| e.context(format!("the server's log ends:\n{}", cluster.log_tail())))?;
     twins::verify(&mut client)?;
     let check = twins::check(&mut client)?;
+    let crashes = cluster.crashes();
+    ensure!(crashes.is_empty(), "the server crashed:\n{}", crashes.join("\n"));
     Ok(Outcome::new(run, play, windows, clock.greatest_delay(), check))
 }
 

@@ -65,6 +65,11 @@ impl Outcome {
         (self.hash - self.pss) / (self.hash - self.simulated.greedy)
     }
 
+    /// Whether `pss_check()` found nothing wrong.
+    pub fn is_sound(&self) -> bool {
+        self.check.is_empty()
+    }
+
     /// Prints the table of the run.
     pub fn print(&self) {
         println!("\nRun {}: mean of max/mean - 1 over the 1 s windows of days 3 and 4", self.run);
@@ -80,8 +85,14 @@ impl Outcome {
             self.ratio(),
             self.gain()
         );
+        let better = |rival: f64| if self.pss < rival { "below" } else { "not below" };
+        println!(
+            "  pss is {} fewest rows so far, and {} pss with forecasts off",
+            better(self.simulated.fewest_rows),
+            better(self.simulated.forecast_off)
+        );
         println!("  both twins hold the same rows, and every flight lies in one partition");
-        if self.check.is_empty() {
+        if self.is_sound() {
             println!("  pss_check() read rows and row map and found nothing wrong");
         }
         for line in &self.check {
