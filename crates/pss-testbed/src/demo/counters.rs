@@ -23,6 +23,8 @@ pub struct Window {
     pub rows: [[u64; PARTITIONS]; 2],
     /// What was expected at its end of the time to come.
     pub outlook: [Outlook; PARTITIONS],
+    /// The middle of that time, seconds since the start.
+    pub forecast_for: f64,
 }
 
 /// Reads the counters.
@@ -54,11 +56,14 @@ impl Sampler {
             let leaf = by_leaf(twin, partition);
             cost(&costs, &counters[leaf]) - cost(&costs, &earlier[leaf])
         };
+        let (outlook, from_now) = twins::outlook(&mut self.client)?;
+        let forecast_for = self.start.elapsed().as_secs_f64() + from_now;
         Ok(Some(Window {
             end,
             load: [0, 1].map(|t| std::array::from_fn(|p| load(t, p) / seconds)),
             rows: [0, 1].map(|t| std::array::from_fn(|p| counters[by_leaf(t, p)].inserted)),
-            outlook: twins::outlook(&mut self.client)?,
+            outlook,
+            forecast_for,
         }))
     }
 
@@ -139,6 +144,7 @@ mod tests {
                 load,
                 rows: [[0; PARTITIONS]; 2],
                 outlook: [Outlook::default(); PARTITIONS],
+                forecast_for: end,
             }
         };
         let windows = [window(60.01, 9.0), window(61.0, 1.0), window(62.0, 1.0)];

@@ -119,9 +119,9 @@ pub fn draw(windows: &[Window]) -> String {
             full,
         };
         field.frame(&mut svg, &format!("partition {p}"));
-        let load = |twin: usize| windows.iter().map(move |w| (w.end, Some(w.load[twin][p])));
-        // What was expected at the end of a window is about the seconds after it.
-        let forecast = windows.iter().map(|w| (w.end + 1.0, w.outlook[p].forecast));
+        // A window's load stands in its middle, a forecast in the middle of its time.
+        let load = |twin: usize| windows.iter().map(move |w| (w.end - 0.5, Some(w.load[twin][p])));
+        let forecast = windows.iter().map(|w| (w.forecast_for, w.outlook[p].forecast));
         field.line(&mut svg, &format!("stroke='{HASH}' stroke-width='1'"), load(1));
         field.line(&mut svg, &format!("stroke='{FORECAST}' stroke-width='2'"), forecast);
         field.line(&mut svg, &format!("stroke='{PSS}' stroke-width='1.2'"), load(0));
@@ -135,7 +135,7 @@ pub fn draw(windows: &[Window]) -> String {
     };
     field.frame(&mut svg, "max / mean - 1 over all partitions: 0 is perfectly level");
     for (twin, color) in [(1, HASH), (0, PSS)] {
-        let points = windows.iter().map(|w| (w.end, imbalance(&w.load[twin])));
+        let points = windows.iter().map(|w| (w.end - 0.5, imbalance(&w.load[twin])));
         field.line(&mut svg, &format!("stroke='{color}' stroke-width='1.5'"), points);
     }
     for day in 0..DAYS {
@@ -171,6 +171,7 @@ mod tests {
             load: [[10.0; PARTITIONS]; 2],
             rows: [[0; PARTITIONS]; 2],
             outlook: [Outlook { forecast: Some(10.0), weight: None }; PARTITIONS],
+            forecast_for: end + 1.0,
         };
         let svg = draw(&[window(1.0), window(2.0), window(3.0)]);
         // Two twins and the forecast for each partition, and two lines of balance.

@@ -37,7 +37,7 @@ impl Screen {
         let Some(window) = windows.last() else { return };
         let head = self.head(windows, window);
         if !self.terminal {
-            if windows.len() % LINE_EVERY == 0 {
+            if windows.len().is_multiple_of(LINE_EVERY) {
                 println!("{head}");
             }
             return;

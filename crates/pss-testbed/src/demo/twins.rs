@@ -101,11 +101,15 @@ pub struct Outlook {
     pub weight: Option<f64>,
 }
 
-/// The outlook by partition.
-pub fn outlook(client: &mut Client) -> Result<[Outlook; PARTITIONS]> {
+/// The outlook by partition, and the middle of the time that the forecast is for, in seconds
+/// from now.
+pub fn outlook(client: &mut Client) -> Result<([Outlook; PARTITIONS], f64)> {
     let mut outlook = [Outlook::default(); PARTITIONS];
+    let mut middle = 0.0;
     let rows = client.query(
-        "SELECT partition, forecast::float8, weight::float8 FROM pss.partitions
+        "SELECT p.partition, p.forecast::float8, p.weight::float8,
+                extract(epoch FROM o.decided_at + o.control_window / 2 - clock_timestamp())::float8
+         FROM pss.partitions p JOIN pss.outlook o USING (relation)
          WHERE relation = 'flights_pss'::regclass",
         &[],
     )?;
@@ -113,9 +117,10 @@ pub fn outlook(client: &mut Client) -> Result<[Outlook; PARTITIONS]> {
         let partition: i32 = row.get(0);
         if let Some(o) = usize::try_from(partition).ok().and_then(|p| outlook.get_mut(p)) {
             *o = Outlook { forecast: row.get(1), weight: row.get(2) };
+            middle = row.get::<_, Option<f64>>(3).unwrap_or(middle);
         }
     }
-    Ok(outlook)
+    Ok((outlook, middle))
 }
 
 /// Fails unless both twins have the same rows, every row of `flights_pss` lies in the partition
