@@ -115,13 +115,15 @@ fn forget_dropped() -> error::Result<()> {
 }
 
 /// Event trigger on ddl_command_end of ALTER TABLE: forgets partitions that were detached, follows
-/// distribution columns that were renamed, and refuses to lose a column that rows are routed by.
+/// distribution columns that were renamed, refuses to lose a column that rows are routed by, and to
+/// make a sharded table a partition.
 #[pg_extern(sql = false)]
 fn pss_follow_alter_table() {
     if catalog::installed() {
         forget_leaves().or_raise();
         follow_renamed().or_raise();
         keep_columns().or_raise();
+        refuse_nested().or_raise();
     }
 }
 
@@ -137,6 +139,19 @@ fn keep_columns() -> error::Result<()> {
         format!("sharded table {table} cannot do without column \"{column}\""),
     )
     .detail("Rows are routed by it.")
+    .hint(format!("Run SELECT pss_undistribute_table({}) first.", super::sql::literal(&table))))
+}
+
+/// The error (0A000) that a sharded table became a partition: an INSERT into the table above would
+/// leave its rows to the inbox, without RETURNING.
+fn refuse_nested() -> error::Result<()> {
+    let Some(relation) = one::<pg_sys::Oid>(NESTED, &[])? else { return Ok(()) };
+    let table = catalog::relation_name(relation);
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot attach sharded table {table} to another table"),
+    )
+    .detail("Rows inserted through the other table would not be routed.")
     .hint(format!("Run SELECT pss_undistribute_table({}) first.", super::sql::literal(&table))))
 }
 
@@ -214,6 +229,13 @@ const UNGUARDED: &str = "
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
                       WHERE g.tgrelid OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid
                         AND g.tgname OPERATOR(pg_catalog.=) $1::pg_catalog.name)";
+
+/// A sharded table that is a partition of another table.
+const NESTED: &str = "
+    SELECT s.relation::pg_catalog.oid
+    FROM pss.sharded_table s
+    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid
+    WHERE c.relispartition LIMIT 1";
 
 /// Columns that the command changed, of sharded tables whose distribution column is no more: its
 /// new name.
