@@ -4,12 +4,15 @@
 //! Reads use the latest snapshot, not the transaction's: which partitions
 //! exist and where the map is must not depend on when a transaction began.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 use pss_core::slots::SlotTable;
 
-use crate::error::{PssError, Result, not_sharded};
+use crate::error::{Result, not_sharded};
+use crate::latest;
 
 /// One partition of a sharded table, as configured.
 #[derive(Debug, Clone)]
@@ -70,7 +73,8 @@ pub fn installed() -> bool {
     }
 }
 
-/// Runs read-only SPI with the latest snapshot.
+/// Runs SPI, with the latest snapshot as long as the transaction has written
+/// nothing: for what is shown, not for what the router relies on (`latest`).
 pub fn read<R>(f: impl FnOnce(&SpiClient<'_>) -> Result<R>) -> Result<R> {
     // SAFETY: a snapshot is pushed and popped in pairs; on ERROR the abort pops it.
     unsafe {
@@ -137,51 +141,49 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
     if !installed() {
         return Ok(None);
     }
-    read(|client| {
-        let mut head = client.select(
-            "SELECT t.distribution_column::text, t.slots, t.quota OPERATOR(pg_catalog.=) 'bytes',
-                    m.map::oid, COALESCE(m.complete, false)
-             FROM pss.sharded_table t
-             LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
-             WHERE t.relation OPERATOR(pg_catalog.=) $1",
-            Some(1),
-            &[relation.into()],
-        )?;
-        if head.next().is_none() {
-            return Ok(None);
-        }
-        let (column, slots, bytes) =
-            (head.get::<String>(1)?, head.get::<i32>(2)?, head.get::<bool>(3)?);
-        let (map, complete) = (head.get::<pg_sys::Oid>(4)?, head.get::<bool>(5)?);
-        let rows = client.select(
-            "SELECT partition, leaf::oid, capacity, state OPERATOR(pg_catalog.=) 'active'
-             FROM pss.partition WHERE relation OPERATOR(pg_catalog.=) $1 ORDER BY partition",
-            None,
-            &[relation.into()],
-        )?;
-        let mut partitions = Vec::with_capacity(rows.len());
-        for row in rows {
-            partitions.push(Partition {
-                number: row.get::<i32>(1)?.unwrap_or(0) as u16,
-                leaf: row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid),
-                capacity: row.get::<f64>(3)?.unwrap_or(1.0),
-                active: row.get::<bool>(4)?.unwrap_or(true),
-            });
-        }
-        if partitions.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(ShardedTable {
-            relation,
-            distribution_column: column.unwrap_or_default(),
-            slots: slots.unwrap_or(4096) as usize,
-            quota_bytes: bytes.unwrap_or(false),
-            partitions,
-            map,
-            map_complete: complete.unwrap_or(false),
-        }))
-    })
+    let head = latest::select(HEAD, relation, |rows| {
+        let column = rows.get::<String>(0, 1)?;
+        let (slots, bytes) = (rows.get::<i32>(0, 2)?, rows.get::<bool>(0, 3)?);
+        Some((column, slots, bytes, rows.get::<pg_sys::Oid>(0, 4), rows.get::<bool>(0, 5)?))
+    });
+    let Some((distribution_column, slots, quota_bytes, map, map_complete)) = head else {
+        return Ok(None);
+    };
+    let partitions = latest::select(PARTITIONS, relation, |rows| {
+        let partition = |row| {
+            Some(Partition {
+                number: rows.get::<i32>(row, 1)? as u16,
+                leaf: rows.get(row, 2)?,
+                capacity: rows.get(row, 3)?,
+                active: rows.get(row, 4)?,
+            })
+        };
+        (0..rows.len()).filter_map(partition).collect::<Vec<_>>()
+    });
+    if partitions.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(ShardedTable {
+        relation,
+        distribution_column,
+        slots: slots as usize,
+        quota_bytes,
+        partitions,
+        map,
+        map_complete,
+    }))
 }
+
+const HEAD: &CStr =
+    c"SELECT t.distribution_column::pg_catalog.text, t.slots, t.quota OPERATOR(pg_catalog.=) 'bytes',
+             m.map::pg_catalog.oid, COALESCE(m.complete, false)
+      FROM pss.sharded_table t
+      LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
+      WHERE t.relation OPERATOR(pg_catalog.=) $1";
+
+const PARTITIONS: &CStr =
+    c"SELECT partition, leaf::pg_catalog.oid, capacity, state OPERATOR(pg_catalog.=) 'active'
+      FROM pss.partition WHERE relation OPERATOR(pg_catalog.=) $1 ORDER BY partition";
 
 /// The sharded table `relation`, or the error that it is none.
 pub fn require_sharded_table(relation: pg_sys::Oid) -> Result<ShardedTable> {
@@ -223,22 +225,17 @@ pub fn sharded_tables() -> Result<Vec<pg_sys::Oid>> {
 
 /// Epoch `number` of a table, or `None` if its row or its slots are not usable.
 pub fn epoch(relation: pg_sys::Oid, number: u32) -> Result<Option<Epoch>> {
-    read(|client| {
-        let mut row = client.select(
-            "SELECT weights, salt, slots FROM pss.epoch
-             WHERE relation OPERATOR(pg_catalog.=) $1 AND epoch OPERATOR(pg_catalog.=) $2",
-            Some(1),
-            &[relation.into(), (number as i32).into()],
-        )?;
-        if row.next().is_none() {
-            return Ok(None);
-        }
-        let weights = row.get::<Vec<f64>>(1)?.unwrap_or_default();
-        let salt = row.get::<i64>(2)?.unwrap_or(0) as u64;
-        let slots = row.get::<&[u8]>(3)?.and_then(SlotTable::from_bytes);
-        Ok(slots.map(|slots| Epoch { number, weights, salt, slots }))
-    })
+    let arguments = [(pg_sys::OIDOID, relation.into()), (pg_sys::INT4OID, (number as i32).into())];
+    Ok(latest::select_with(EPOCH, &arguments, |rows| {
+        let weights = rows.get::<Vec<f64>>(0, 1)?;
+        let salt = rows.get::<i64>(0, 2)? as u64;
+        let slots = SlotTable::from_bytes(&rows.get::<Vec<u8>>(0, 3)?)?;
+        Some(Epoch { number, weights, salt, slots })
+    }))
 }
+
+const EPOCH: &CStr = c"SELECT weights, salt, slots FROM pss.epoch
+      WHERE relation OPERATOR(pg_catalog.=) $1 AND epoch OPERATOR(pg_catalog.=) $2";
 
 /// Writes an epoch's row (as the extension's owner). Publishing it to the
 /// sessions (`shmem::tables::TableShared::publish`) comes after commit.
@@ -267,14 +264,9 @@ pub fn insert_epoch(
 
 /// Number of the newest epoch in the catalog.
 pub fn latest_epoch(relation: pg_sys::Oid) -> Result<Option<u32>> {
-    read(|client| {
-        let row = client.select(
-            "SELECT pg_catalog.max(epoch) FROM pss.epoch WHERE relation OPERATOR(pg_catalog.=) $1",
-            Some(1),
-            &[relation.into()],
-        )?;
-        Ok(row.first().get::<i32>(1)?.map(|n| n as u32))
-    })
+    const NEWEST: &CStr = c"SELECT pg_catalog.max(epoch) FROM pss.epoch
+          WHERE relation OPERATOR(pg_catalog.=) $1";
+    Ok(latest::select(NEWEST, relation, |rows| rows.get::<i32>(0, 1)).map(|n| n as u32))
 }
 
 /// Mean size of a row of the table in bytes, from the statistics of its leaves.
@@ -325,13 +317,7 @@ pub fn log_event(
 
 /// `schema.name` of a relation as the session would have to write it.
 pub fn relation_name(relation: pg_sys::Oid) -> String {
-    read(|client| {
-        let row = client.select(
-            "SELECT $1::pg_catalog.regclass::pg_catalog.text",
-            Some(1),
-            &[relation.into()],
-        )?;
-        Ok(row.first().get::<String>(1)?.unwrap_or_default())
-    })
-    .unwrap_or_else(|_: PssError| relation.to_u32().to_string())
+    const NAME: &CStr = c"SELECT $1::pg_catalog.regclass::pg_catalog.text";
+    latest::select(NAME, relation, |rows| rows.get::<String>(0, 1))
+        .unwrap_or_else(|| relation.to_u32().to_string())
 }

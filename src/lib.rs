@@ -21,6 +21,7 @@ mod doors;
 mod error;
 mod guc;
 mod key;
+mod latest;
 mod leaves;
 mod map;
 mod meta;

@@ -10,9 +10,10 @@ use std::mem::size_of;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::catalog::{as_extension_owner, read};
+use crate::catalog::as_extension_owner;
 use crate::compat;
 use crate::error::Result;
+use crate::latest;
 
 /// What a probe found for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,14 +297,9 @@ pub fn truncate(relation: pg_sys::Oid) -> Result<()> {
 }
 
 fn map_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
-    read(|client| {
-        let mut row = client.select(
-            "SELECT map::oid FROM pss.map_state WHERE relation OPERATOR(pg_catalog.=) $1",
-            Some(1),
-            &[relation.into()],
-        )?;
-        Ok(if row.next().is_some() { row.get::<pg_sys::Oid>(1)? } else { None })
-    })
+    const MAP: &std::ffi::CStr = c"SELECT map::pg_catalog.oid FROM pss.map_state
+          WHERE relation OPERATOR(pg_catalog.=) $1";
+    Ok(latest::select(MAP, relation, |rows| rows.get(0, 1)))
 }
 
 /// Makes all sessions read the table's description again, from this transaction's commit on.
