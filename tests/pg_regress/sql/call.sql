@@ -88,7 +88,6 @@ SELECT pss_locate('t', NULL);
 
 -- tables that are none
 SELECT pss_get_partition('nowhere', 1);
-SELECT pss_get_partition('no.such', 1);
 SELECT pss_get_partition(4294967295::oid::regclass, 1);
 SELECT pss_get_partition('pg_class', 1);
 SELECT pss_get_partition(leaf, 1) FROM pss.partition WHERE relation = 't'::regclass AND partition = 0;

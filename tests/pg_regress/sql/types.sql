@@ -121,8 +121,5 @@ CREATE TABLE tp (k point NOT NULL);
 SELECT pss_distribute_table('tp', 'k');
 CREATE TABLE tx (k xml NOT NULL);
 SELECT pss_distribute_table('tx', 'k');
-CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-CREATE TABLE tc (k text COLLATE loose NOT NULL);
-SELECT pss_distribute_table('tc', 'k');
 CREATE TABLE tb (k bit varying NOT NULL);
 SELECT pss_distribute_table('tb', 'k');
