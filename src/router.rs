@@ -1,6 +1,6 @@
 //! The one router. Every door asks it for the partition of a data key; it looks
 //! in the writers' cache, claims the key, probes the row map, decides, and
-//! records. (PROTOCOLS: claim, probe, decide, record, unpin; docs/design.md.)
+//! records (docs/design.md, section 3).
 //!
 //! It never fails because pss is unwell: without fresh weights, shared memory's
 //! room or a complete map it still finds a legal partition, and counts that.

@@ -2,7 +2,7 @@
 //! and the inbox trigger. This file installs their hooks.
 //!
 //! A hook's outer frame is unguarded, so that an error which merely passes
-//! keeps its CONTEXT (FIELD: pgrx would throw it anew); our own work is done in
+//! keeps its CONTEXT (pgrx would throw it anew); our own work is done in
 //! guarded helpers before and after.
 
 pub mod call;

@@ -220,13 +220,18 @@ fn children_of(parent: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
 /// Says before the work begins what it will take.
 fn estimate(table: &Description, map_bytes: f64) -> Result<()> {
     let bytes = one::<i64>("SELECT pg_total_relation_size($1)", &[table.relation.into()])?;
-    let megabytes = bytes.unwrap_or(0) as f64 / 1048576.0;
     notice(format!(
-        "copying table {}: {megabytes:.0} MB twice on disk until commit, about as much WAL, row map about {:.0} MB",
+        "copying table {}: {} twice on disk until commit, about as much WAL, row map about {}",
         table.table,
-        map_bytes / 1048576.0
+        pretty_size(bytes.unwrap_or(0) as f64)?,
+        pretty_size(map_bytes)?
     ));
     Ok(())
+}
+
+fn pretty_size(bytes: f64) -> Result<String> {
+    let pretty = one::<String>("SELECT pg_size_pretty($1::int8)", &[(bytes as i64).into()])?;
+    Ok(pretty.unwrap_or_default())
 }
 
 fn report(
@@ -247,12 +252,12 @@ fn report(
     let made = format!("table {name} distributed by \"{}\" over {n} partitions", request.column);
     if empty {
         notice_hint(
-            format!("{made}; its row map will take about 68 bytes a key"),
+            format!("{made}; its row map will take about {:.0} bytes a key", map::BYTES_PER_KEY),
             "Insert rows as before; SELECT * FROM pss.partitions shows load and forecast.".into(),
         );
         return Ok(());
     }
-    let size = format!("row map about {:.1} MB", map_bytes / 1048576.0);
+    let size = format!("row map about {}", pretty_size(map_bytes)?);
     if request.existing == Existing::Copy {
         notice(format!("{made}, all rows routed; {size}"));
         return Ok(());
