@@ -323,8 +323,13 @@ fn after(
 
 /// Length of a turn, in microseconds, where databases have to wait: so short
 /// that each has two turns before its weights are too old to be used. (Not
-/// shorter: a lease begins with reading samples back.)
+/// shorter: a lease begins with reading samples back.) A database that nobody
+/// has looked at yet is let in at once.
 fn turn_us() -> i64 {
+    let waits = |d: &databases::DatabaseShared| d.waiting.load(Ordering::Relaxed) != 0;
+    if databases::registered().any(|d| waits(d) && d.state() == State::Unknown) {
+        return 0;
+    }
     let active = databases::registered().filter(|d| d.state() == State::Active).count() as i64;
     let workers = i64::from(guc::MAX_WORKERS.get());
     i64::from(guc::WEIGHTS_TTL.get()) * 1000 / 2 * workers / active.max(1)
