@@ -45,6 +45,8 @@ pub fn run_files(
             let database = format!("regress_{stem}");
             cluster.create_database(&database)?;
             let output = execute(&script, &database)?;
+            // Its workers shall not take turns from those of the next file's database.
+            cluster.drop_database(&database)?;
             let actual = [output.stdout, output.stderr].concat();
             let result = results.join(format!("{stem}.out"));
             std::fs::write(&result, &actual)?;

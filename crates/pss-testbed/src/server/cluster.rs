@@ -226,6 +226,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Drops a database, which nobody but pss may be using.
+    pub fn drop_database(&self, name: &str) -> Result<()> {
+        self.connect("postgres")?.batch_execute(&format!("DROP DATABASE \"{name}\""))?;
+        Ok(())
+    }
+
     /// A client program of the server (psql, pg_dump, ...) set up to reach this cluster; it runs
     /// as the caller.
     pub fn client_program(&self, name: &str) -> Command {
