@@ -17,7 +17,10 @@ SET pss.routing = nonsense;
 RESET pss.routing;
 SET pss.max_map_size = '2GB';
 SHOW pss.max_map_size;
+-- (Majors word it differently.)
+\set VERBOSITY sqlstate
 SET pss.max_map_size = '1kB';
+\set VERBOSITY default
 
 -- The worker's: only from the configuration file.
 SET pss.sample_interval = '1s';
