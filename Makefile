@@ -10,7 +10,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test regress isolation cluster-test readme-test demo clean help
+.PHONY: build install check-core test in-server-test regress isolation cluster-test readme-test demo clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -24,6 +24,9 @@ check-core: ## seconds: tests and lints of what needs no server
 
 test: ## all tests; the last line says how many passed and failed
 	@$(TESTBED) test --pg $(PG)
+
+in-server-test: ## the tests compiled into the extension only, src/in_server.rs
+	@$(TESTBED) in-server --pg $(PG)
 
 regress: ## regression files only, tests/pg_regress
 	@$(TESTBED) regress --pg $(PG)

@@ -20,6 +20,8 @@ mod compat;
 mod doors;
 mod error;
 mod guc;
+#[cfg(feature = "in_server_tests")]
+mod in_server;
 mod key;
 mod latest;
 mod leaves;

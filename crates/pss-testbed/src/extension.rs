@@ -22,17 +22,26 @@ pub struct Package {
 }
 
 impl Package {
-    /// Builds for `pg`, in a target directory of that major's own, so that majors do not evict
-    /// each other.
+    /// Builds for `pg` what users install.
     pub fn build(pg: &Pg) -> Result<Self> {
+        Self::build_as(pg, "release", "")
+    }
+
+    /// Builds for `pg`, unoptimized, with the tests that run inside the server.
+    pub fn build_with_tests(pg: &Pg) -> Result<Self> {
+        Self::build_as(pg, "dev", ",in_server_tests")
+    }
+
+    /// Builds in a target directory of the major's own, so that majors do not evict each other.
+    fn build_as(pg: &Pg, profile: &str, more_features: &str) -> Result<Self> {
         let repository = paths::repository();
         let target = repository.join(format!("target/pg{}", pg.major));
         eprintln!("building pss for PostgreSQL {} (minutes at first, seconds later)", pg.version);
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .current_dir(&repository)
-            .args(["build", "--quiet", "--locked", "--release", "--package=pss", "--lib"])
+            .args(["build", "--quiet", "--locked", "--package=pss", "--lib", "--profile", profile])
             .args(["--no-default-features", "--features"])
-            .arg(format!("pg{}", pg.major))
+            .arg(format!("pg{}{more_features}", pg.major))
             .arg("--target-dir")
             .arg(&target)
             .env("PGRX_PG_CONFIG_PATH", &pg.pg_config)
@@ -48,8 +57,10 @@ impl Package {
             (true, _) => ("libpss.dylib", "pss.so"),
             (false, _) => ("libpss.so", "pss.so"),
         };
+        // Cargo's directory for the profile "dev" is "debug".
+        let directory = if profile == "dev" { "debug" } else { profile };
         Ok(Self {
-            library: target.join("release").join(built),
+            library: target.join(directory).join(built),
             library_name,
             control: repository.join("pss.control"),
             scripts: scripts(&repository)?,

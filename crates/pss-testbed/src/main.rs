@@ -60,6 +60,8 @@ enum Command {
     Build(Server),
     /// Build the extension and install it into that server
     Install(Server),
+    /// Run the tests that are compiled into the extension, inside a server
+    InServer(Server),
     /// Run the regression files, tests/pg_regress
     Regress(Files),
     /// Run the isolation specs, tests/isolation
@@ -125,6 +127,7 @@ fn execute(command: Command) -> Result<Option<Tally>> {
             println!("installed into PostgreSQL {} of {}", pg.version, pg.bindir.display());
             Ok(None)
         }
+        Command::InServer(server) => runner::in_server(&Session::open(server.pg)?).map(Some),
         Command::Regress(Files { selection, accept }) => {
             let session = Session::open(selection.server.pg)?;
             runner::regress(&session, &selection.filters, accept).map(Some)
@@ -158,6 +161,7 @@ fn all(wanted: Wanted) -> Result<Tally> {
     let session = Session::open(wanted)?;
     println!("on PostgreSQL {}", session.pg.version);
     let context = cluster_tests::Context::default();
+    tally.rung("in_server", || runner::in_server(&session));
     tally.rung("regress", || runner::regress(&session, &[], false));
     tally.rung("isolation", || runner::isolation(&session, &[], false));
     tally.rung("cluster", || cluster_tests::cluster_tests(&session, &context, &[]));

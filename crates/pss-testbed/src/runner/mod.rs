@@ -4,12 +4,14 @@
 
 mod core_tests;
 mod files;
+mod in_server;
 mod isolation;
 mod readme;
 mod regress;
 mod session;
 
 pub use core_tests::core_tests;
+pub use in_server::in_server;
 pub use isolation::isolation;
 pub use readme::readme;
 pub use regress::regress;
