@@ -207,14 +207,17 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
 
 /// All sharded tables that still exist.
 pub fn sharded_tables() -> Result<Vec<pg_sys::Oid>> {
+    tables(
+        "SELECT t.relation::pg_catalog.oid FROM pss.sharded_table t
+         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relation
+         ORDER BY 1",
+    )
+}
+
+/// The tables whose OIDs a query of ours returns.
+pub fn tables(query: &str) -> Result<Vec<pg_sys::Oid>> {
     read(|client| {
-        let rows = client.select(
-            "SELECT t.relation::oid FROM pss.sharded_table t
-             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relation
-             ORDER BY 1",
-            None,
-            &[],
-        )?;
+        let rows = client.select(query, None, &[])?;
         let mut tables = Vec::with_capacity(rows.len());
         for row in rows {
             tables.extend(row.get::<pg_sys::Oid>(1)?);

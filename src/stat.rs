@@ -67,19 +67,10 @@ fn pss_stat_routing() -> TableIterator<
 }
 
 fn readable_tables() -> Result<Vec<pg_sys::Oid>> {
-    catalog::read(|client| {
-        let rows = client.select(
-            "SELECT t.relation::pg_catalog.oid FROM pss.sharded_table t
-             WHERE pg_catalog.has_table_privilege(t.relation, 'SELECT') ORDER BY 1",
-            None,
-            &[],
-        )?;
-        let mut relations = Vec::with_capacity(rows.len());
-        for row in rows {
-            relations.extend(row.get::<pg_sys::Oid>(1)?);
-        }
-        Ok(relations)
-    })
+    catalog::tables(
+        "SELECT t.relation::pg_catalog.oid FROM pss.sharded_table t
+         WHERE pg_catalog.has_table_privilege(t.relation, 'SELECT') ORDER BY 1",
+    )
 }
 
 /// The launcher, and this database's worker.

@@ -101,8 +101,8 @@ fn check_routing(meta: &Meta) -> Result<()> {
                 name()
             ),
         )
-        .detail("The row came by the inbox: by COPY, or with pss.routing = trigger.")
-        .hint("Use INSERT with pss.routing = planner."));
+        .detail("The row came by the inbox: by its name, by COPY, or with pss.routing = trigger.")
+        .hint(format!("INSERT INTO {} with pss.routing = planner.", name())));
     }
     Ok(())
 }

@@ -98,22 +98,13 @@ fn sweep() -> Result<()> {
 }
 
 fn dropped_tables() -> Result<Vec<pg_sys::Oid>> {
-    catalog::read(|client| {
-        let rows = client.select(
-            "SELECT k.relation::pg_catalog.oid
-             FROM (SELECT relation FROM pss.sharded_table UNION SELECT relation FROM pss.map_state
-                   UNION SELECT relation FROM pss.outlook) AS k
-             WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c
-                               WHERE c.oid OPERATOR(pg_catalog.=) k.relation)",
-            None,
-            &[],
-        )?;
-        let mut relations = Vec::with_capacity(rows.len());
-        for row in rows {
-            relations.extend(row.get::<pg_sys::Oid>(1)?);
-        }
-        Ok(relations)
-    })
+    catalog::tables(
+        "SELECT k.relation::pg_catalog.oid
+         FROM (SELECT relation FROM pss.sharded_table UNION SELECT relation FROM pss.map_state
+               UNION SELECT relation FROM pss.outlook) AS k
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c
+                           WHERE c.oid OPERATOR(pg_catalog.=) k.relation)",
+    )
 }
 
 fn qualified_name(relation: pg_sys::Oid) -> Result<String> {

@@ -79,6 +79,13 @@ INSERT INTO t (k) VALUES (1);
 RESET row_security;
 RESET ROLE;
 
+-- a grant on the inbox is no way round the parent's policies
+GRANT INSERT ON t_inbox TO regress_pss_alice;
+SET ROLE regress_pss_alice;
+INSERT INTO t_inbox (k, who) VALUES (-13, 'anybody');
+RESET ROLE;
+REVOKE INSERT ON t_inbox FROM regress_pss_alice;
+
 -- what the functions tell does not depend on rows one may not see: a partition number only
 SET ROLE regress_pss_bob;
 SELECT pss_get_partition('t', 1) = pss_locate('t', 1) AS same;
