@@ -110,7 +110,7 @@ fn key(relation: pg_sys::Oid, table: &str, column: &str) -> Result<Key> {
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             format!("column \"{column}\" of table {table} does not exist"),
         )
-        .hint("The distribution column is the column whose value is the data key.")
+        .hint(format!("Name the column whose value is the data key; \\d {table} lists them."))
     })
 }
 
