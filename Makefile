@@ -1,10 +1,12 @@
 # Build, install and test pss. `make help` lists the targets.
 #
 # PG chooses the major of PostgreSQL (15, 16, 17, 18; default: what is installed, else one is
-# installed); PG_CONFIG names one server exactly. RUNS=5 repeats the demo and sums up, KEEP=1
+# installed); PG_CONFIG names one server exactly. PROFILE=dev builds in seconds what tests need; the
+# default, release, is what users get. RUNS=5 repeats the demo and sums up, KEEP=1
 # leaves its last server running to look at.
 
 PG ?= any
+export PROFILE ?= release
 CARGO ?= cargo
 export CARGO_TERM_PROGRESS_WHEN ?= never
 

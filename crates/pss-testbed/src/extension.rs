@@ -22,9 +22,10 @@ pub struct Package {
 }
 
 impl Package {
-    /// Builds for `pg` what users install.
+    /// Builds for `pg` what users install; with cargo's profile `PROFILE` if that is set.
     pub fn build(pg: &Pg) -> Result<Self> {
-        Self::build_as(pg, "release", "")
+        let profile = std::env::var("PROFILE").unwrap_or_else(|_| "release".to_owned());
+        Self::build_as(pg, &profile, "")
     }
 
     /// Builds for `pg`, unoptimized, with the tests that run inside the server.
