@@ -40,7 +40,7 @@ pub struct Brain {
 impl Brain {
     /// A table of which nothing has been seen, sampled every `interval_us` microseconds.
     pub fn new(partitions: usize, interval_us: i64) -> Brain {
-        let config = forecast::Config { max_horizon: HORIZONS[3], ..Default::default() };
+        let config = forecast::Config { step_s: interval_us as f64 / 1e6, ..Default::default() };
         Brain {
             meters: vec![Meter::new(CostModel::default(), interval_us); partitions],
             controller: Controller::new(partitions, config, cohort::Config::default()),

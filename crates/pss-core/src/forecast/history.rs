@@ -63,7 +63,6 @@ impl History {
     }
 }
 
-#[cfg(test)]
 impl History {
     /// Bytes owned.
     pub fn bytes(&self) -> usize {

@@ -74,6 +74,15 @@ pub enum Method {
 }
 
 impl Method {
+    /// All methods, the simplest first.
+    pub const ALL: [Method; 5] =
+        [Method::Naive, Method::Median, Method::Ses, Method::Holt, Method::Seasonal];
+
+    /// The method of this name; `None` if there is none.
+    pub fn from_name(name: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+
     /// The name as it stands in views: naive, median, ses, holt, seasonal.
     pub fn name(self) -> &'static str {
         match self {
@@ -99,17 +108,31 @@ impl Model {
 }
 
 /// Settings of a [`Forecaster`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The farthest horizon, in steps; cut to 1..=192.
-    pub max_horizon: usize,
+    /// Seconds between two steps.
+    pub step_s: f64,
+    /// Absolute number of the first step that will be pushed: its unix time / `step_s`. It gives
+    /// each step its time of day.
+    pub first_step: i64,
+    /// Horizons at which models are scored and chosen, in steps, ascending, each in 1..=192; those
+    /// in between follow from them. The last is the farthest that can be asked for.
+    pub horizons: Vec<usize>,
     /// Share of coming values that an interval should hold; cut to 0.5..=0.95.
     pub coverage: f64,
+    /// The one method to use; `None`: at each horizon the one that lately was best.
+    pub method: Option<Method>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { max_horizon: 90, coverage: 0.8 }
+        Config {
+            step_s: 10.0,
+            first_step: 0,
+            horizons: vec![1, 2, 3, 6, 12, 24, 48, 90],
+            coverage: 0.8,
+            method: None,
+        }
     }
 }
 
@@ -165,16 +188,21 @@ pub struct Forecaster {
 impl Forecaster {
     /// A forecaster that has seen nothing.
     pub fn new(config: Config) -> Self {
-        let config = Config {
-            max_horizon: config.max_horizon.clamp(1, LONGEST_HORIZON),
-            coverage: config.coverage.clamp(0.5, 0.95),
-        };
-        let horizons = scored_horizons(config.max_horizon);
+        let Config { mut horizons, .. } = config.clone();
+        horizons.retain(|h| (1..=LONGEST_HORIZON).contains(h));
+        horizons.sort_unstable();
+        horizons.dedup();
+        if horizons.is_empty() {
+            horizons.push(1);
+        }
+        let farthest = horizons[horizons.len() - 1];
+        let coverage = config.coverage.clamp(0.5, 0.95);
+        let config = Config { horizons: horizons.clone(), coverage, ..config };
         Forecaster {
             last: None,
             history: History::new(),
             smoothers: Smoothers::new(),
-            origins: vec![Levels::UNKNOWN; config.max_horizon + 1],
+            origins: vec![Levels::UNKNOWN; farthest + 1],
             finder: PeriodFinder::new(),
             season: None,
             proposed: None,
@@ -220,10 +248,32 @@ impl Forecaster {
         self.issue(step);
     }
 
+    /// Passes over steps whose loads are missing.
+    pub fn skip(&mut self, steps: usize) {
+        (0..steps.min(history::CAPACITY)).for_each(|_| self.push(None));
+    }
+
+    /// The farthest horizon, in steps.
+    pub fn farthest(&self) -> usize {
+        self.horizons[self.horizons.len() - 1]
+    }
+
+    /// What one method says for `h` steps ahead; `None` where [`Forecaster::predict`] gives none.
+    /// A method that knows nothing yet (no period found) says the last value.
+    pub fn predict_by(&self, method: Method, h: usize) -> Option<f64> {
+        if h == 0 || h > self.farthest() {
+            return None;
+        }
+        let of = |model: &usize| MODELS[*model].method() == method;
+        let ratio = |model: usize| self.records.ratio(self.scored(h), model).unwrap_or(f32::MAX);
+        let best = (0..MODELS.len()).filter(of).min_by(|&a, &b| ratio(a).total_cmp(&ratio(b)));
+        self.value_of(best.unwrap_or(0), h)
+    }
+
     /// The forecast for `h` steps after the last one pushed; `None` before the first known value
     /// and for an `h` of 0 or beyond the farthest horizon.
     pub fn predict(&self, h: usize) -> Option<Prediction> {
-        if h == 0 || h > self.config.max_horizon {
+        if h == 0 || h > self.farthest() {
             return None;
         }
         self.predict_within(h, |at| self.quantiles(at))
@@ -232,7 +282,7 @@ impl Forecaster {
     /// Forecasts for 1, 2, ... `h_max` steps ahead, as [`Forecaster::predict`] gives them; empty
     /// before the first known value. `h_max` is cut to the farthest horizon.
     pub fn path(&self, h_max: usize) -> Vec<Prediction> {
-        let h_max = h_max.min(self.config.max_horizon);
+        let h_max = h_max.min(self.farthest());
         let quantiles: Vec<_> = (0..=self.scored(h_max)).map(|at| self.quantiles(at)).collect();
         (1..=h_max).map_while(|h| self.predict_within(h, |at| quantiles[at])).collect()
     }
@@ -267,6 +317,20 @@ impl Forecaster {
             }
         }
         scores
+    }
+
+    /// Bytes of memory it takes: itself and what it owns.
+    pub fn bytes(&self) -> usize {
+        let ring = |ring: &Vec<f32>| size_of_val(ring) + size_of::<f32>() * ring.capacity();
+        size_of_val(self)
+            + size_of::<usize>() * (3 * self.horizons.capacity())
+            + size_of::<Levels>() * self.origins.capacity()
+            + size_of::<Errors>() * self.errors.capacity()
+            + self.history.bytes()
+            + self.finder.bytes()
+            + self.records.bytes()
+            + self.season.as_ref().map_or(0, Season::bytes)
+            + self.issued.iter().map(ring).sum::<usize>()
     }
 
     /// Scores every forecast that was made for `step`, whose value is now known.
@@ -353,11 +417,16 @@ impl Forecaster {
         }
     }
 
-    /// The forecast of the model in use; last value where that model has no answer.
+    /// The forecast of the model in use.
     fn value(&self, h: usize) -> Option<f64> {
+        self.value_of(self.chosen[self.scored(h)], h)
+    }
+
+    /// The forecast of one model; last value where that model has no answer.
+    fn value_of(&self, model: usize, h: usize) -> Option<f64> {
         let last = self.last?;
         let origin = self.history.end() - 1;
-        let forecast = match MODELS[self.chosen[self.scored(h)]] {
+        let forecast = match MODELS[model] {
             Model::Smoother(Smoother::Naive) => last,
             Model::Smoother(smoother) => f64::from(self.smoothers.levels().forecast(smoother, h)),
             Model::Seasonal(shape) => f64::from(self.seasonal(shape, origin, h)),
@@ -418,10 +487,4 @@ impl Forecaster {
 /// horizon are nearly the same error; spread out, as many of them tell more.
 fn error_stride(h: usize) -> usize {
     h.div_ceil(8)
-}
-
-/// 1, 2, 3, then doubling, and `max` as the last.
-fn scored_horizons(max: usize) -> Vec<usize> {
-    let doubling = std::iter::successors(Some(3), |h| Some(2 * h)).take_while(|&h| h < max);
-    [1, 2].into_iter().filter(|&h| h < max).chain(doubling).chain([max]).collect()
 }

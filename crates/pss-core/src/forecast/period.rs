@@ -197,7 +197,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-#[cfg(test)]
 impl PeriodFinder {
     /// Bytes owned.
     pub fn bytes(&self) -> usize {

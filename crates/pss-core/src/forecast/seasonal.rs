@@ -151,7 +151,6 @@ impl Season {
     }
 }
 
-#[cfg(test)]
 impl Season {
     /// Bytes owned.
     pub fn bytes(&self) -> usize {

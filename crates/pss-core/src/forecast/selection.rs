@@ -80,7 +80,6 @@ impl<const MODELS: usize> Records<MODELS> {
     }
 }
 
-#[cfg(test)]
 impl<const MODELS: usize> Records<MODELS> {
     /// Bytes owned.
     pub fn bytes(&self) -> usize {

@@ -46,16 +46,6 @@ fn cold_start() {
     assert_eq!(five.path(200).len(), 90);
 }
 
-#[test]
-fn horizons_are_scored_densely_where_near() {
-    assert_eq!(scored_horizons(90), [1, 2, 3, 6, 12, 24, 48, 90]);
-    assert_eq!(scored_horizons(6), [1, 2, 3, 6]);
-    assert_eq!(scored_horizons(5), [1, 2, 3, 5]);
-    assert_eq!(scored_horizons(3), [1, 2, 3]);
-    assert_eq!(scored_horizons(2), [1, 2]);
-    assert_eq!(scored_horizons(1), [1]);
-}
-
 /// The errors kept for intervals must be those of `predict(h)`, asked `h` steps earlier. Every
 /// value of this series differs from every other, so a shift by one cannot go unseen.
 #[test]
@@ -270,25 +260,11 @@ fn a_gap_does_not_shift_the_season() {
     }
 }
 
-/// Bytes of a forecaster: itself and what it owns, at capacity.
-fn bytes(f: &Forecaster) -> usize {
-    let issued: usize = f.issued.iter().map(|ring| size_of_val(ring) + 4 * ring.capacity()).sum();
-    size_of_val(f)
-        + size_of::<usize>() * (f.horizons.capacity() + f.chosen.capacity())
-        + size_of::<Levels>() * f.origins.capacity()
-        + size_of::<Errors>() * f.errors.capacity()
-        + f.history.bytes()
-        + f.finder.bytes()
-        + f.records.bytes()
-        + f.season.as_ref().map_or(0, Season::bytes)
-        + issued
-}
-
 #[test]
 fn a_long_life_stays_bounded() {
     let mut noise = Noise::new(6);
     let forecaster = pushed((0..2000).map(|t| day(&mut noise, t, 0.0, 5.0)));
-    assert!(bytes(&forecaster) <= 12 * 1024, "{}", bytes(&forecaster));
+    assert!(forecaster.bytes() <= 12 * 1024, "{}", forecaster.bytes());
     assert_eq!(forecaster.period().map(f64::round), Some(30.0));
 }
 
