@@ -193,9 +193,16 @@ pub fn require_sharded_table(relation: pg_sys::Oid) -> Result<ShardedTable> {
 /// Deletes every row about a table from the catalog, but for events and the map.
 pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
     as_extension_owner(|| {
-        for table in
-            ["sharded_table", "partition", "epoch", "outlook", "sample", "forecast", "score"]
-        {
+        for table in [
+            "sharded_table",
+            "partition",
+            "epoch",
+            "outlook",
+            "sample",
+            "history",
+            "forecast",
+            "score",
+        ] {
             Spi::run_with_args(
                 &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),
                 &[relation.into()],

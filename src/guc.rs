@@ -29,6 +29,8 @@ pub static REFRESH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 pub static WEIGHTS_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 /// Minutes.
 pub static SAMPLE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(14 * 24 * 60);
+/// Minutes.
+pub static HISTORY_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(5 * 7 * 24 * 60);
 pub static GAIN: GucSetting<f64> = GucSetting::<f64>::new(0.8);
 pub static DEAD_BAND: GucSetting<f64> = GucSetting::<f64>::new(0.03);
 pub static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -90,6 +92,15 @@ pub fn init() {
         c"Older ones are deleted by the worker.",
         &SAMPLE_RETENTION,
         (10, 525_600),
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    define_int(
+        c"pss.history_retention",
+        c"How long means of the load over five minutes are kept.",
+        c"Cycles of a day and of a week are learnt from them, also after a restart.",
+        &HISTORY_RETENTION,
+        (60, 525_600),
         GucContext::Sighup,
         GucFlags::UNIT_MIN,
     );

@@ -39,14 +39,17 @@ const ANALYZE_AT: f64 = 0.2;
 /// Fewer rows than this are not worth it.
 const ANALYZE_FROM: f64 = 100.0;
 
-/// Deletes observations of a table that are older than pss.sample_retention.
-/// The epoch in force and epoch 0 stay.
+/// Deletes observations of a table that are older than pss.sample_retention, or, of means over
+/// longer times, pss.history_retention. The epoch in force and epoch 0 stay.
 fn retain(relation: pg_sys::Oid) -> Result<()> {
     let minutes = guc::SAMPLE_RETENTION.get();
     catalog::as_extension_owner(|| {
-        for (table, column) in
-            [("sample", "sampled_at"), ("forecast", "made_at"), ("score", "scored_at")]
-        {
+        for (table, column, minutes) in [
+            ("sample", "sampled_at", minutes),
+            ("forecast", "made_at", minutes),
+            ("score", "scored_at", minutes),
+            ("history", "bucket", guc::HISTORY_RETENTION.get()),
+        ] {
             // Names are the constants above; values go by parameter.
             let statement = format!(
                 "DELETE FROM pss.{table} WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
