@@ -12,7 +12,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test in-server-test regress isolation cluster-test readme-test demo clean help
+.PHONY: build install check-core test in-server-test regress isolation cluster-test readme-test demo bench-forecast clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -44,6 +44,10 @@ readme-test: ## the README's SQL only
 
 demo: ## watch real rows go to the partitions that are about to have room
 	@$(TESTBED) demo --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(KEEP),--keep)
+
+bench-forecast: ## score the forecasts: SERIES=folder of CSV (default: our own), OUT=file for JSON
+	@$(CARGO) run --quiet --locked --release --package pss-testbed -- bench-forecast \
+		$(if $(SERIES),--series "$(SERIES)") $(if $(OUT),--out "$(OUT)")
 
 clean: ## remove everything built, installed below build/ and left by tests
 	@$(CARGO) clean --quiet

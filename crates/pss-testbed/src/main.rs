@@ -5,6 +5,7 @@
 //! is asked to.
 
 mod account;
+mod bench_forecast;
 mod cluster_tests;
 mod demo;
 mod extension;
@@ -88,6 +89,8 @@ enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
+    /// Score the forecasts on series, every origin, without a server
+    BenchForecast(bench_forecast::Wishes),
     /// Run all of them, and the tests that need no server
     Test(Server),
 }
@@ -147,6 +150,10 @@ fn execute(command: Command) -> Result<Option<Tally>> {
         Command::Readme(server) => runner::readme(&Session::open(server.pg)?).map(Some),
         Command::SimulateDemo { runs } => {
             demo::simulate::run(runs)?;
+            Ok(None)
+        }
+        Command::BenchForecast(wishes) => {
+            bench_forecast::run(&wishes)?;
             Ok(None)
         }
         Command::Test(server) => all(server.pg).map(Some),

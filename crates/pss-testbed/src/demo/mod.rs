@@ -5,7 +5,7 @@
 //! processors and its log: the demo shows placement, not speed, and must say so.
 
 mod counters;
-mod flights;
+pub mod flights;
 mod foreign;
 mod picture;
 mod player;
