@@ -29,6 +29,9 @@ CREATE TABLE pss.sharded_table (
                                AND (slots OPERATOR(pg_catalog.&) (slots OPERATOR(pg_catalog.-) 1)) OPERATOR(pg_catalog.=) 0),
     quota               text        NOT NULL DEFAULT 'rows'
                         CHECK (quota OPERATOR(pg_catalog.=) 'rows' OR quota OPERATOR(pg_catalog.=) 'bytes'),
+    forecast_method     text        NOT NULL DEFAULT 'auto'
+                        CHECK (forecast_method OPERATOR(pg_catalog.=) ANY (
+                            '{auto,naive,median,ses,holt,ar,ets,seasonal}'::pg_catalog.text[])),
     created_at          timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE pss.sharded_table IS 'parent tables managed by pss';
@@ -36,6 +39,7 @@ COMMENT ON COLUMN pss.sharded_table.distribution_column IS 'column whose value i
 COMMENT ON COLUMN pss.sharded_table.mapping IS 'how keys are mapped: row (one partition per key, exact)';
 COMMENT ON COLUMN pss.sharded_table.slots IS 'buckets of the virtual key space that an epoch assigns to partitions';
 COMMENT ON COLUMN pss.sharded_table.quota IS 'what a partition''s quota counts: rows (new keys) or bytes (their sizes)';
+COMMENT ON COLUMN pss.sharded_table.forecast_method IS 'how foreign load is forecast; auto: by what lately was best, at each partition and horizon';
 
 -- No foreign keys between dumped tables: a parallel restore loads them in any
 -- order. Only our own functions write them, and pss_check() compares them.
@@ -156,6 +160,22 @@ COMMENT ON COLUMN pss.forecast.value IS 'forecast foreign load at made_at + hori
 COMMENT ON COLUMN pss.forecast.lo IS 'lower end of the 80 % interval';
 COMMENT ON COLUMN pss.forecast.last_value IS 'foreign load when the forecast was made: the naive forecast it must beat';
 COMMENT ON COLUMN pss.forecast.actual IS 'foreign load that came; NULL: not yet, or missing';
+
+CREATE TABLE pss.forecast_model (
+    relation  regclass           NOT NULL,
+    partition int                NOT NULL,
+    horizon   interval           NOT NULL,
+    model     text               NOT NULL,
+    since     timestamptz        NOT NULL,
+    scored_at timestamptz        NOT NULL,
+    models    text[]             NOT NULL,
+    relative  double precision[] NOT NULL,
+    PRIMARY KEY (relation, partition, horizon)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pss.forecast_model IS 'the model in use at each horizon of each partition, and how all models do; looked at once a minute';
+COMMENT ON COLUMN pss.forecast_model.since IS 'when the model in use was first seen in use, without a break since';
+COMMENT ON COLUMN pss.forecast_model.models IS 'models that have been scored at a horizon near this one';
+COMMENT ON COLUMN pss.forecast_model.relative IS 'their recent error relative to last value, in the same order';
 
 CREATE TABLE pss.score (
     relation  regclass         NOT NULL,

@@ -122,29 +122,47 @@ COMMENT ON VIEW pss.forecasts IS 'the newest forecasts of foreign load, by parti
 GRANT SELECT ON pss.forecasts TO PUBLIC;
 
 CREATE VIEW pss.stat_forecast WITH (security_barrier) AS
-SELECT f.relation,
-       f.model,
-       f.horizon,
-       pg_catalog.count(*) AS n,
-       pg_catalog.round(pg_catalog.avg(f.error)::pg_catalog.numeric, 3) AS mae,
-       pg_catalog.round((pg_catalog.sum(f.error) OPERATOR(pg_catalog./)
-           NULLIF(pg_catalog.sum(f.naive_error), 0))::pg_catalog.numeric, 3) AS relative,
-       pg_catalog.round(pg_catalog.avg(f.value OPERATOR(pg_catalog.-) f.actual)::pg_catalog.numeric, 3) AS bias,
-       pg_catalog.round(pg_catalog.avg(f.covered), 3) AS coverage
-FROM (SELECT x.*,
-             pg_catalog.abs(x.value OPERATOR(pg_catalog.-) x.actual) AS error,
-             pg_catalog.abs(x.last_value OPERATOR(pg_catalog.-) x.actual) AS naive_error,
-             (x.actual OPERATOR(pg_catalog.>=) x.lo AND x.actual OPERATOR(pg_catalog.<=) x.hi)::pg_catalog.int4 AS covered
-      FROM pss.forecast x
-      WHERE x.actual IS NOT NULL AND x.last_value IS NOT NULL) AS f
-WHERE pg_catalog.has_table_privilege(f.relation, 'SELECT')
-GROUP BY f.relation, f.model, f.horizon
-ORDER BY f.relation::pg_catalog.text, f.horizon, f.model;
-COMMENT ON VIEW pss.stat_forecast IS 'forecasts against what came, by model and horizon, over pss.sample_retention';
-COMMENT ON COLUMN pss.stat_forecast.mae IS 'mean absolute error, cost units per second';
+SELECT relation,
+       partition,
+       horizon,
+       model,
+       COALESCE(f.n, 0) AS n,
+       pg_catalog.round(COALESCE(f.relative, m.relative)::pg_catalog.numeric, 3) AS relative,
+       pg_catalog.round(f.bias::pg_catalog.numeric, 2) AS bias,
+       pg_catalog.round(f.coverage, 3) AS coverage,
+       COALESCE(m.in_use, false) AS in_use,
+       m.since::timestamptz(0) AS since
+FROM (
+    SELECT x.relation, x.partition, x.horizon, x.model,
+           pg_catalog.count(*) AS n,
+           pg_catalog.sum(pg_catalog.abs(x.value OPERATOR(pg_catalog.-) x.actual)) OPERATOR(pg_catalog./)
+               NULLIF(pg_catalog.sum(pg_catalog.abs(x.last_value OPERATOR(pg_catalog.-) x.actual)), 0) AS relative,
+           pg_catalog.avg(x.value OPERATOR(pg_catalog.-) x.actual) AS bias,
+           pg_catalog.avg((x.actual OPERATOR(pg_catalog.>=) x.lo
+                           AND x.actual OPERATOR(pg_catalog.<=) x.hi)::pg_catalog.int4) AS coverage
+    FROM pss.forecast x
+    WHERE x.actual IS NOT NULL AND x.last_value IS NOT NULL
+    GROUP BY x.relation, x.partition, x.horizon, x.model) AS f
+FULL JOIN (
+    SELECT c.relation, c.partition, c.horizon, u.model, pg_catalog.min(u.relative) AS relative,
+           u.model OPERATOR(pg_catalog.=) c.model AS in_use,
+           CASE WHEN u.model OPERATOR(pg_catalog.=) c.model THEN c.since END AS since
+    FROM pss.forecast_model c
+    CROSS JOIN LATERAL (
+        SELECT x.model, x.relative
+        FROM ROWS FROM (pg_catalog.unnest(c.models), pg_catalog.unnest(c.relative)) AS x (model, relative)
+        UNION ALL SELECT c.model, NULL) AS u
+    GROUP BY c.relation, c.partition, c.horizon, c.model, c.since, u.model) AS m
+    USING (relation, partition, horizon, model)
+WHERE pg_catalog.has_table_privilege(relation, 'SELECT')
+ORDER BY relation::pg_catalog.text, partition, horizon, model;
+COMMENT ON VIEW pss.stat_forecast IS 'forecasts against what came, by partition, horizon and model, over pss.sample_retention; and which model is in use';
+COMMENT ON COLUMN pss.stat_forecast.n IS 'forecasts that the model made while in use, and whose time has come; 0: none, relative is then from its trial beside the others';
 COMMENT ON COLUMN pss.stat_forecast.relative IS 'error relative to taking the last value as the forecast: below 1 the model is worth something';
-COMMENT ON COLUMN pss.stat_forecast.bias IS 'mean of forecast - actual';
+COMMENT ON COLUMN pss.stat_forecast.bias IS 'mean of forecast - actual, cost units per second';
 COMMENT ON COLUMN pss.stat_forecast.coverage IS 'part of what came that lay in the 80 % interval';
+COMMENT ON COLUMN pss.stat_forecast.in_use IS 'whether forecasts for this horizon are now made by the model';
+COMMENT ON COLUMN pss.stat_forecast.since IS 'since when, if it is in use';
 GRANT SELECT ON pss.stat_forecast TO PUBLIC;
 
 CREATE VIEW pss.stat_balance WITH (security_barrier) AS

@@ -9,6 +9,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
+use pss_core::forecast::Method;
 use pss_core::slots::SlotTable;
 
 use crate::error::{Result, not_sharded};
@@ -32,6 +33,8 @@ pub struct ShardedTable {
     pub slots: usize,
     /// Quotas count bytes, not rows.
     pub quota_bytes: bool,
+    /// How foreign load is forecast; `None`: by the method that lately was best.
+    pub forecast_method: Option<Method>,
     pub partitions: Vec<Partition>,
     /// The row map; `None` until it is made (after a restore).
     pub map: Option<pg_sys::Oid>,
@@ -144,9 +147,12 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
     let head = latest::select(HEAD, relation, |rows| {
         let column = rows.get::<String>(0, 1)?;
         let (slots, bytes) = (rows.get::<i32>(0, 2)?, rows.get::<bool>(0, 3)?);
-        Some((column, slots, bytes, rows.get::<pg_sys::Oid>(0, 4), rows.get::<bool>(0, 5)?))
+        let method = Method::from_name(&rows.get::<String>(0, 6)?);
+        let (map, complete) = (rows.get::<pg_sys::Oid>(0, 4), rows.get::<bool>(0, 5)?);
+        Some((column, slots, bytes, map, complete, method))
     });
-    let Some((distribution_column, slots, quota_bytes, map, map_complete)) = head else {
+    let Some((distribution_column, slots, quota_bytes, map, map_complete, forecast_method)) = head
+    else {
         return Ok(None);
     };
     let partitions = latest::select(PARTITIONS, relation, |rows| {
@@ -168,6 +174,7 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         distribution_column,
         slots: slots as usize,
         quota_bytes,
+        forecast_method,
         partitions,
         map,
         map_complete,
@@ -176,7 +183,7 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
 
 const HEAD: &CStr =
     c"SELECT t.distribution_column::pg_catalog.text, t.slots, t.quota OPERATOR(pg_catalog.=) 'bytes',
-             m.map::pg_catalog.oid, COALESCE(m.complete, false)
+             m.map::pg_catalog.oid, COALESCE(m.complete, false), t.forecast_method
       FROM pss.sharded_table t
       LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
       WHERE t.relation OPERATOR(pg_catalog.=) $1";
@@ -200,7 +207,9 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "outlook",
             "sample",
             "history",
+            "history_state",
             "forecast",
+            "forecast_model",
             "score",
         ] {
             Spi::run_with_args(

@@ -221,7 +221,7 @@ const REPLAY_BATCH: i64 = 2_000;
 /// Gives `f` the newest samples of a table, oldest first: time and readings.
 pub fn replay(
     table: &ShardedTable,
-    mut f: impl FnMut(pg_sys::TimestampTz, &[Reading]),
+    mut f: impl FnMut(pg_sys::TimestampTz, &[Reading]) -> Result<()>,
 ) -> Result<()> {
     let rows = (table.partitions.len() as i64 * REPLAY_STEPS).min(REPLAY_ROWS);
     catalog::read(|client| {
@@ -246,7 +246,7 @@ pub fn replay(
                 let taken: pg_sys::TimestampTz =
                     row.get::<TimestampWithTimeZone>(1)?.map_or(0, pg_sys::TimestampTz::from);
                 if taken != at && !readings.is_empty() {
-                    f(at, &readings);
+                    f(at, &readings)?;
                     readings.clear();
                 }
                 at = taken;
@@ -268,7 +268,7 @@ pub fn replay(
             }
         }
         if !readings.is_empty() {
-            f(at, &readings);
+            f(at, &readings)?;
         }
         Ok(())
     })

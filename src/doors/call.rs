@@ -224,7 +224,8 @@ fn router_for_insert(relation: Option<pg_sys::Oid>) -> Result<Router> {
     Ok(router)
 }
 
-pub(super) fn meta_for_select(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
+/// A sharded table that the caller may read.
+pub fn meta_for_select(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
     let relation = existing(relation)?;
     let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
     require_privilege(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)?;

@@ -6,6 +6,7 @@
 //! pg_catalog's and PostgreSQL's deparsers qualify all others.
 
 mod adopt;
+mod alter;
 mod check;
 mod children;
 mod describe;
@@ -90,6 +91,15 @@ fn pss_undistribute_table(relation: Option<pg_sys::Oid>) {
         as_table_owner(relation, || undistribute::undistribute(relation))
     });
     undone.or_raise();
+}
+
+#[pg_extern(sql = false)]
+fn pss_alter_table(relation: Option<pg_sys::Oid>, forecast_method: Option<&str>) {
+    let altered = owned(relation).and_then(|relation| match forecast_method {
+        Some(name) => alter::forecast_method(relation, name),
+        None => Ok(()),
+    });
+    altered.or_raise();
 }
 
 #[pg_extern(sql = false)]

@@ -1,28 +1,31 @@
 //! The seam to pss-core: readings in, loads and plans out.
 //!
-//! One brain is what a process knows of one table. It is a function of the
-//! samples alone: replaying them restores it. It must never read a clock or a
+//! One brain is what a process knows of one table. It is a function of what it
+//! is told alone: replaying restores it. It must never read a clock or a
 //! table; time comes with the samples.
 
 use pgrx::pg_sys;
 use pss_core::control::{Controller, Observation, Plan, Scores, Settings};
-use pss_core::forecast::{self, Forecaster};
+use pss_core::forecast::{self, Forecaster, Method};
 use pss_core::level::CLASSES;
 use pss_core::series::{CostModel, Meter};
 use pss_core::weights::Damping;
-use pss_core::{cohort, weights};
+use pss_core::{cohort, horizons, weights};
 
 use crate::catalog::ShardedTable;
 use crate::guc;
 use crate::sampler::{OwnAndForeign, Reading};
 
-/// Horizons of published forecasts, in samples: at the default interval of
-/// 10 s the next sample, 5, 10 and 15 minutes.
-pub const HORIZONS: [usize; 4] = [1, 30, 60, 90];
-
-/// Missed samples that are told to the forecasters one by one; more of them
-/// change nothing any more.
+/// Missed samples that are told to the forecasters one by one; of more of them
+/// only the time counts.
 const LONGEST_GAP: i64 = 360;
+
+/// Part of a step by which a sample may come early or late without being taken
+/// for a step less or a step more.
+const SLACK: f64 = 0.75;
+
+/// Seconds from the unix epoch to that of a TimestampTz.
+const EPOCH_S: i64 = 946_684_800;
 
 /// What a process knows of one table.
 pub struct Brain {
@@ -31,40 +34,71 @@ pub struct Brain {
     controller: Controller,
     keys: Vec<Option<[u64; CLASSES]>>,
     own: Vec<f64>,
-    /// Foreign load of the last sample; `None`: missing.
+    /// Foreign load of the last step; `None`: missing.
     foreign: Vec<Option<f64>>,
+    /// What came since the last step.
+    pending: Vec<Pending>,
     interval_us: i64,
+    /// Time of step 0.
+    origin: pg_sys::TimestampTz,
+    /// Number of the next step.
+    next: i64,
     at: Option<pg_sys::TimestampTz>,
 }
 
+/// Work of one partition since the last step: cost units, over the seconds in
+/// which it was measured.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pending {
+    own: f64,
+    foreign: f64,
+    seconds: f64,
+    placed: [f64; CLASSES],
+}
+
 impl Brain {
-    /// A table of which nothing has been seen, sampled every `interval_us` microseconds.
-    pub fn new(partitions: usize, interval_us: i64) -> Brain {
-        let config = forecast::Config { step_s: interval_us as f64 / 1e6, ..Default::default() };
+    /// A table of which nothing has been seen, sampled every `interval_us` microseconds from
+    /// `origin` on, whose foreign load is to be forecast by `method` (`None`: the best lately).
+    pub fn new(
+        partitions: usize,
+        interval_us: i64,
+        origin: pg_sys::TimestampTz,
+        method: Option<Method>,
+    ) -> Brain {
+        let step_s = interval_us as f64 / 1e6;
+        let config = forecast::Config {
+            step_s,
+            first_step: (unix_s(origin) / step_s).round() as i64,
+            horizons: horizons::scored(step_s),
+            method,
+            ..Default::default()
+        };
         Brain {
             meters: vec![Meter::new(CostModel::default(), interval_us); partitions],
             controller: Controller::new(partitions, config, cohort::Config::default()),
             keys: vec![None; partitions],
             own: vec![0.0; partitions],
             foreign: vec![None; partitions],
+            pending: vec![Pending::default(); partitions],
             interval_us,
+            origin,
+            next: 0,
             at: None,
         }
     }
 
     /// Takes in one sample; returns the load of each reading since the sample before.
+    ///
+    /// Steps keep to the clock: samples missed are missing steps, and a surplus one (a cycle by
+    /// hand) is part of the step that the next one ends.
     pub fn observe(
         &mut self,
         table: &ShardedTable,
         at: pg_sys::TimestampTz,
         readings: &[Reading],
     ) -> Vec<Option<OwnAndForeign>> {
-        self.tell_gap(table, at);
-        let n = table.partitions.len();
-        let mut foreign = vec![None; n];
-        let mut placed = vec![[0.0; CLASSES]; n];
-        let mut loads = Vec::with_capacity(readings.len());
         self.count_old_keys(table, readings);
+        let mut loads = Vec::with_capacity(readings.len());
         for reading in readings {
             let position = table.partitions.iter().position(|p| p.number == reading.partition);
             let Some(i) = position else {
@@ -72,23 +106,73 @@ impl Brain {
                 continue;
             };
             let load = self.meters[i].sample(at, reading.counters, reading.own_rows);
-            let earlier = self.keys[i].replace(reading.own_keys);
-            if let Some(earlier) = earlier {
-                // An aborted transaction takes its keys back: less than before is none.
-                placed[i] = std::array::from_fn(|class| {
-                    reading.own_keys[class].saturating_sub(earlier[class]) as f64
-                });
+            let pending = &mut self.pending[i];
+            if let Some(earlier) = self.keys[i].replace(reading.own_keys) {
+                for (class, placed) in pending.placed.iter_mut().enumerate() {
+                    // An aborted transaction takes its keys back: less than before is none.
+                    *placed += reading.own_keys[class].saturating_sub(earlier[class]) as f64;
+                }
             }
             if let Some(load) = load {
-                self.own[i] = load.own;
-                foreign[i] = Some(load.foreign);
+                pending.own += load.own * load.seconds;
+                pending.foreign += load.foreign * load.seconds;
+                pending.seconds += load.seconds;
             }
             loads.push(load.map(|l| OwnAndForeign { own: l.own, foreign: l.foreign }));
         }
-        self.tell(table, &foreign, &placed);
-        self.foreign = foreign;
+        if self.keep_time(table, at) {
+            self.end_step(table);
+        } else {
+            let (capacity, in_service) = service(table);
+            self.controller.set_capacity(&capacity, &in_service);
+        }
         self.at = Some(at);
         loads
+    }
+
+    /// Tells of the steps missed before the one that a sample at `at` ends. False: it ends none.
+    fn keep_time(&mut self, table: &ShardedTable, at: pg_sys::TimestampTz) -> bool {
+        if self.at.is_some_and(|last| at < last) {
+            // The clock was set back: steps go on from there.
+            self.origin = at - self.next * self.interval_us;
+        }
+        let due = (at - self.origin) as f64 / self.interval_us as f64;
+        let ahead = due - self.next as f64;
+        if ahead <= -SLACK {
+            return false;
+        }
+        if ahead >= SLACK {
+            self.pass_over(table, ahead.round() as i64);
+        }
+        true
+    }
+
+    /// Samples that should have been taken are missing, not absent.
+    fn pass_over(&mut self, table: &ShardedTable, steps: i64) {
+        let n = table.partitions.len();
+        let (foreign, placed) = (vec![None; n], vec![[0.0; CLASSES]; n]);
+        // Before the first sample only time passes.
+        let told = if self.at.is_some() { steps.min(LONGEST_GAP) } else { 0 };
+        self.controller.skip((steps - told) as usize);
+        for _ in 0..told {
+            self.tell(table, &foreign, &placed);
+        }
+        self.next += steps;
+    }
+
+    fn end_step(&mut self, table: &ShardedTable) {
+        let ended = std::mem::replace(&mut self.pending, vec![Pending::default(); self.own.len()]);
+        for (own, pending) in self.own.iter_mut().zip(&ended) {
+            if pending.seconds > 0.0 {
+                *own = pending.own / pending.seconds;
+            }
+        }
+        let foreign = |p: &Pending| (p.seconds > 0.0).then(|| p.foreign / p.seconds);
+        self.foreign = ended.iter().map(foreign).collect();
+        let placed: Vec<_> = ended.iter().map(|p| p.placed).collect();
+        let foreign = self.foreign.clone();
+        self.tell(table, &foreign, &placed);
+        self.next += 1;
     }
 
     /// Keys that were there before the first sample are of unknown, great age.
@@ -104,19 +188,8 @@ impl Brain {
         self.controller.add_old(&old);
     }
 
-    /// Samples that should have been taken since the last one are missing, not absent.
-    fn tell_gap(&mut self, table: &ShardedTable, at: pg_sys::TimestampTz) {
-        let Some(last) = self.at else { return };
-        let steps = (at - last + self.interval_us / 2) / self.interval_us;
-        let n = table.partitions.len();
-        for _ in 1..steps.min(LONGEST_GAP) {
-            self.tell(table, &vec![None; n], &vec![[0.0; CLASSES]; n]);
-        }
-    }
-
     fn tell(&mut self, table: &ShardedTable, foreign: &[Option<f64>], placed: &[[f64; CLASSES]]) {
-        let capacity: Vec<f64> = table.partitions.iter().map(|p| p.capacity).collect();
-        let in_service: Vec<bool> = table.partitions.iter().map(|p| p.active).collect();
+        let (capacity, in_service) = service(table);
         let seen = Observation {
             own: &self.own,
             foreign,
@@ -138,9 +211,19 @@ impl Brain {
         self.controller.scores()
     }
 
-    /// Foreign load of the last sample, by position; `None`: missing.
+    /// Foreign load of the last step, by position; `None`: missing.
     pub fn last_foreign(&self) -> &[Option<f64>] {
         &self.foreign
+    }
+
+    /// Time between two steps, in microseconds.
+    pub fn interval_us(&self) -> i64 {
+        self.interval_us
+    }
+
+    /// Horizons of published forecasts, in steps.
+    pub fn horizons(&self) -> Vec<usize> {
+        horizons::published(self.interval_us as f64 / 1e6)
     }
 
     /// The forecasters of foreign load, by position.
@@ -152,6 +235,16 @@ impl Brain {
 /// Whether `shares` differ enough from the weights in force to be published.
 pub fn worth_an_epoch(published: &[f64], shares: &[f64]) -> bool {
     weights::leaves_dead_band(published, shares, guc::DEAD_BAND.get())
+}
+
+/// Capacity by position, and who takes new keys.
+fn service(table: &ShardedTable) -> (Vec<f64>, Vec<bool>) {
+    table.partitions.iter().map(|p| (p.capacity, p.active)).unzip()
+}
+
+/// Seconds since 1970, UTC.
+fn unix_s(at: pg_sys::TimestampTz) -> f64 {
+    at as f64 / 1e6 + EPOCH_S as f64
 }
 
 fn settings() -> Settings {

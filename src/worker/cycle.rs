@@ -12,7 +12,7 @@ use rand::{RngCore, SeedableRng};
 
 use super::brain;
 use super::memory::{self, Memory};
-use super::{commit, process, report};
+use super::{commit, history, process, report};
 use crate::catalog::{self, Epoch, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
@@ -58,7 +58,7 @@ fn sample(table: &ShardedTable, memory: &mut Memory) -> Result<()> {
     }
     let loads = memory.brain.observe(table, at, &readings);
     sampler::record(table.relation, at, &readings, &loads)?;
-    report::match_forecasts(table.relation, at, &readings, &loads)?;
+    report::match_forecasts(table.relation, &memory.brain, at, &readings, &loads)?;
     memory.sampled_at = Some(at);
     if with_sizes {
         memory.sizes_at = at;
@@ -76,6 +76,7 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
     report::outlook(table, &plan)?;
     if memory.since_report == 0 {
         report::forecasts(table, &memory.brain, memory.sampled_at.unwrap_or(now))?;
+        report::models(table, &memory.brain, memory.sampled_at.unwrap_or(now))?;
         report::scores(table, &memory.brain, &plan, now)?;
     }
     memory.since_report = (memory.since_report + 1) % report::EVERY;
@@ -193,6 +194,7 @@ fn refresh() -> Result<std::vec::IntoIter<RefreshRow>> {
             continue;
         }
         if let Some(o) = run(relation, true, true)? {
+            history::fold(relation)?;
             rows.push((o.relation, o.epoch as i32, o.changed, o.reason));
         }
     }

@@ -6,7 +6,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::process;
+use super::{history, process};
 use crate::catalog;
 use crate::error::Result;
 use crate::shmem::tables;
@@ -29,8 +29,11 @@ pub const DATABASE_TASKS: [DatabaseTask; 2] = [
     DatabaseTask { name: "retention of events", run: retain_events },
 ];
 
-pub const TABLE_TASKS: [TableTask; 2] =
-    [TableTask { name: "retention", run: retain }, TableTask { name: "analyze", run: analyze }];
+pub const TABLE_TASKS: [TableTask; 3] = [
+    TableTask { name: "history", run: history::fold },
+    TableTask { name: "retention", run: retain },
+    TableTask { name: "analyze", run: analyze },
+];
 
 /// Rows deleted from one table at a time.
 const BATCH: i64 = 10_000;

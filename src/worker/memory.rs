@@ -2,14 +2,17 @@
 //!
 //! A memory is good only while it has seen every sample in pss.sample, the
 //! newest included; otherwise (another process sampled meanwhile, a rollback,
-//! a restart, a changed table or interval) it is made anew from the samples.
+//! a restart, a changed table, interval or method) it is made anew: from the
+//! means in pss.history, then from the newest samples.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
+use pss_core::forecast::Method;
 
 use super::brain::Brain;
+use super::process;
 use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
 use crate::{guc, sampler};
@@ -33,6 +36,7 @@ pub struct Memory {
 struct Fingerprint {
     partitions: Vec<(u16, pg_sys::Oid)>,
     interval_ms: i32,
+    method: Option<Method>,
 }
 
 impl Fingerprint {
@@ -40,6 +44,7 @@ impl Fingerprint {
         Fingerprint {
             partitions: table.partitions.iter().map(|p| (p.number, p.leaf)).collect(),
             interval_ms: guc::SAMPLE_INTERVAL.get(),
+            method: table.forecast_method,
         }
     }
 }
@@ -73,14 +78,24 @@ pub fn forget_others(present: &[pg_sys::Oid]) {
 
 fn rebuild(table: &ShardedTable, fingerprint: Fingerprint) -> Result<Memory> {
     let interval_us = i64::from(fingerprint.interval_ms) * 1000;
-    let mut brain = Brain::new(table.partitions.len(), interval_us);
+    let begin =
+        |origin| Brain::new(table.partitions.len(), interval_us, origin, table.forecast_method);
+    let mut brain = None;
     let mut sampled_at = None;
     sampler::replay(table, |at, readings| {
+        let brain = match &mut brain {
+            Some(brain) => brain,
+            None => brain.insert(begin(at)),
+        };
         brain.observe(table, at, readings);
         sampled_at = Some(at);
+        Ok(())
     })?;
     Ok(Memory {
-        brain,
+        brain: match brain {
+            Some(brain) => brain,
+            None => begin(process::now()),
+        },
         sampled_at,
         sizes_at: 0,
         since_report: 0,

@@ -6,7 +6,9 @@
 //! - [`cycle`]: sample, decide, publish, score; also behind `pss_refresh()`
 //! - [`memory`], [`brain`]: what a process remembers of a table, and the seam
 //!   to the decisions of pss-core
-//! - [`housekeeping`]: retention, sweep, rebuilds, ANALYZE
+//! - [`history`]: the coarse past of weeks
+//! - [`report`], [`path`]: what people see of forecasts; `pss_forecast()`
+//! - [`housekeeping`]: folding of samples, retention, sweep, rebuilds, ANALYZE
 //! - [`database_ddl`], [`commit`], [`process`]: staying out of the way of DDL,
 //!   acting at commit, signals and transactions
 //!
@@ -17,10 +19,12 @@ mod brain;
 mod commit;
 mod cycle;
 mod database_ddl;
+mod history;
 mod housekeeping;
 mod launcher;
 mod lease;
 mod memory;
+mod path;
 mod process;
 mod report;
 

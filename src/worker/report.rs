@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use pss_core::control::{Plan, Reason};
 use serde_json::json;
 
-use super::brain::{Brain, HORIZONS};
+use super::brain::Brain;
 use crate::catalog::{self, Epoch, ShardedTable};
 use crate::error::Result;
 use crate::guc;
@@ -94,8 +94,9 @@ pub fn forecasts(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -
     let (mut values, mut los, mut his, mut lasts) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let series = brain.forecasters().iter().zip(brain.last_foreign());
+    let published = brain.horizons();
     for (partition, (forecaster, last)) in table.partitions.iter().zip(series) {
-        for (i, steps) in HORIZONS.into_iter().enumerate() {
+        for (i, &steps) in published.iter().enumerate() {
             let Some(prediction) = forecaster.predict(steps) else { continue };
             partitions.push(i32::from(partition.number));
             horizons.push(i as i32 + 1);
@@ -121,7 +122,7 @@ pub fn forecasts(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -
                 table.relation.into(),
                 timestamp(at).into(),
                 partitions.into(),
-                all_horizons().into(),
+                times(&published).into(),
                 horizons.into(),
                 models.into(),
                 values.into(),
@@ -133,13 +134,69 @@ pub fn forecasts(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -
     })
 }
 
-fn all_horizons() -> Vec<Option<Interval>> {
-    HORIZONS.into_iter().map(horizon).collect()
+/// Notes the model in use at each horizon, since when, and how all models do.
+pub fn models(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -> Result<()> {
+    let published = brain.horizons();
+    let (mut partitions, mut horizons, mut in_use) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut models, mut errors) = (Vec::new(), Vec::new());
+    for (partition, forecaster) in table.partitions.iter().zip(brain.forecasters()) {
+        let scores = forecaster.scores();
+        for (i, &steps) in published.iter().enumerate() {
+            let scored: Vec<_> = scores.iter().filter(|s| s.horizon == steps).collect();
+            let names: Vec<_> = scored.iter().map(|s| s.method.name()).collect();
+            let relative: Vec<_> = scored.iter().map(|s| s.relative_error.to_string()).collect();
+            partitions.push(i32::from(partition.number));
+            horizons.push(i as i32 + 1);
+            in_use.push(forecaster.method_at(steps).name());
+            // An array of arrays would be unnested whole: each goes in its text form.
+            models.push(format!("{{{}}}", names.join(",")));
+            errors.push(format!("{{{}}}", relative.join(",")));
+        }
+    }
+    catalog::as_extension_owner(|| {
+        Spi::run_with_args(
+            "INSERT INTO pss.forecast_model AS m
+                 (relation, partition, horizon, model, since, scored_at, models, relative)
+             SELECT $1, u.partition, ($4::pg_catalog.interval[])[u.h], u.model, $2, $2,
+                    u.models::pg_catalog.text[], u.relative::pg_catalog.float8[]
+             FROM ROWS FROM (
+                 pg_catalog.unnest($3::pg_catalog.int4[]), pg_catalog.unnest($5::pg_catalog.int4[]),
+                 pg_catalog.unnest($6::pg_catalog.text[]), pg_catalog.unnest($7::pg_catalog.text[]),
+                 pg_catalog.unnest($8::pg_catalog.text[])) AS u (partition, h, model, models, relative)
+             ON CONFLICT (relation, partition, horizon) DO UPDATE SET
+                 since = CASE WHEN m.model OPERATOR(pg_catalog.=) excluded.model THEN m.since
+                              ELSE excluded.since END,
+                 model = excluded.model, scored_at = excluded.scored_at,
+                 models = excluded.models, relative = excluded.relative",
+            &[
+                table.relation.into(),
+                timestamp(at).into(),
+                partitions.into(),
+                times(&published).into(),
+                horizons.into(),
+                in_use.into(),
+                models.into(),
+                errors.into(),
+            ],
+        )?;
+        // Of another sampling interval, or of a partition that is gone.
+        Ok(Spi::run_with_args(
+            "DELETE FROM pss.forecast_model WHERE relation OPERATOR(pg_catalog.=) $1
+               AND scored_at OPERATOR(pg_catalog.<>) $2",
+            &[table.relation.into(), timestamp(at).into()],
+        )?)
+    })
+}
+
+/// Horizons in time.
+fn times(steps: &[usize]) -> Vec<Option<Interval>> {
+    steps.iter().copied().map(horizon).collect()
 }
 
 /// Enters what came into the forecasts whose time is nearest to this sample's.
 pub fn match_forecasts(
     relation: pg_sys::Oid,
+    brain: &Brain,
     at: pg_sys::TimestampTz,
     readings: &[Reading],
     loads: &[Option<OwnAndForeign>],
@@ -161,7 +218,7 @@ pub fn match_forecasts(
             &[
                 relation.into(),
                 timestamp(at).into(),
-                all_horizons().into(),
+                times(&brain.horizons()).into(),
                 half.into(),
                 partitions.into(),
                 foreign.into(),

@@ -7,6 +7,8 @@
 
 /// Forecasts of one series, a few steps ahead, with an interval.
 pub mod forecast;
+/// Which horizons are forecast, in steps, for a given sampling interval.
+pub mod horizons;
 /// Counters to load: differences, rates, what is missing.
 pub mod series;
 

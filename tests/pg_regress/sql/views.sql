@@ -21,7 +21,7 @@ SELECT relation, planner, new_keys FROM pss.stat_routing;
 SELECT process, state IN ('running', 'working', 'unknown', 'idle', 'waiting for a turn') AS known FROM pss.stat_worker;
 SELECT DISTINCT relation, kind FROM pss.events WHERE kind = 'method' ORDER BY relation;
 SELECT count(*) FROM pss.forecasts WHERE lo > value OR hi < value;
-SELECT count(*) FROM pss.stat_forecast;
+SELECT count(*) FROM pss.stat_forecast WHERE n > 0;
 SELECT count(*) FROM pss.stat_balance WHERE recent < 0;
 
 -- The counters start anew.

@@ -165,6 +165,12 @@ impl Controller {
         }
     }
 
+    /// Passes over cycles that are known to be missing and of which nothing else is to be
+    /// noticed; time goes on for the forecasters.
+    pub fn skip(&mut self, cycles: usize) {
+        self.forecasters.iter_mut().for_each(|forecaster| forecaster.skip(cycles));
+    }
+
     /// Adds keys older than all that are counted by age: what a restart finds in the row map.
     pub fn add_old(&mut self, keys: &[f64]) {
         self.cohorts.add_old(keys);
@@ -202,11 +208,9 @@ impl Controller {
                 (None, Some((load, age))) => Some((load, age + 1)),
                 (None, None) => None,
             };
-            let serves = seen.in_service.get(i).copied().unwrap_or(true);
-            let capacity = seen.capacity.get(i).copied().unwrap_or(1.0);
-            self.capacity[i] = if serves { capacity } else { 0.0 };
             self.own[i] = seen.own.get(i).copied().unwrap_or(0.0);
         }
+        self.set_capacity(seen.capacity, seen.in_service);
         self.cohorts.observe(seen.placed, seen.own);
         self.trust.measure(&self.last_foreign(1), &self.capacity);
         let foreign: Vec<f64> = self.last_foreign.iter().map(|f| f.map_or(0.0, |f| f.0)).collect();
@@ -218,6 +222,15 @@ impl Controller {
             &self.capacity,
             settings.staleness,
         );
+    }
+
+    /// Takes in what partitions can carry and whether they serve, between two cycles.
+    pub fn set_capacity(&mut self, capacity: &[f64], in_service: &[bool]) {
+        for (i, own) in self.capacity.iter_mut().enumerate() {
+            let serves = in_service.get(i).copied().unwrap_or(true);
+            let capacity = capacity.get(i).copied().unwrap_or(1.0);
+            *own = if serves { capacity } else { 0.0 };
+        }
     }
 
     /// Shares for the new keys to come, with what is expected of them.
