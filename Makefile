@@ -46,7 +46,8 @@ demo: ## watch real rows go to the partitions that are about to have room
 	@$(TESTBED) demo --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(KEEP),--keep)
 
 bench-forecast: ## score the forecasts: SERIES=folder of CSV (default: our own), OUT=file for JSON
-	@$(CARGO) run --quiet --locked --release --package pss-testbed -- bench-forecast \
+	@$(CARGO) run --quiet --locked --release --package pss-testbed $(if $(RIVAL),--features rival) \
+		-- bench-forecast $(if $(RIVAL),--rival) \
 		$(if $(SERIES),--series "$(SERIES)") $(if $(OUT),--out "$(OUT)")
 
 clean: ## remove everything built, installed below build/ and left by tests

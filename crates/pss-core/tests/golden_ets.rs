@@ -61,9 +61,9 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// They say the same, and it is what should be said.
+    /// Both say the same, and it is what should be said.
     fn agree(&self) -> bool {
-        self.apart < NEAR && self.ours < NEAR
+        [self.apart, self.ours, self.theirs].iter().all(|difference| *difference < NEAR)
     }
 }
 

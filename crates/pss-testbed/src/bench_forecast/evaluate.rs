@@ -65,16 +65,25 @@ pub fn learning_steps(series: &Series) -> usize {
     (series.values.len() as f64 * LEARNING).ceil() as usize
 }
 
-/// Forecasts at every origin after the learning part and at every horizon that stays within the
-/// series. An origin before the first known value has none; one whose own value is missing has.
-pub fn records(series: &Series, horizons: &[usize], model: &mut dyn Model) -> Vec<Record> {
+/// Forecasts at every `stride`-th origin after the learning part and at every horizon that stays
+/// within the series. An origin before the first known value has none; one whose own value is
+/// missing has.
+pub fn records(
+    series: &Series,
+    horizons: &[usize],
+    stride: usize,
+    model: &mut dyn Model,
+) -> Vec<Record> {
     let first_origin = learning_steps(series);
+    let is_origin = |step: usize| {
+        step.checked_sub(first_origin).is_some_and(|after| after.is_multiple_of(stride))
+    };
     let mut records = Vec::new();
     let mut last = None;
     for (origin, &value) in series.values.iter().enumerate() {
         model.push(value);
         last = value.or(last);
-        let Some(last) = last.filter(|_| origin >= first_origin) else { continue };
+        let Some(last) = last.filter(|_| is_origin(origin)) else { continue };
         for &horizon in horizons.iter().filter(|&&h| origin + h < series.values.len()) {
             let nothing = Prediction { value: last, lo: last, hi: last };
             let forecast = model.predict(horizon).unwrap_or(nothing);
@@ -107,7 +116,7 @@ mod tests {
         make: impl Fn(&Series) -> Box<dyn Model>,
     ) -> Vec<(usize, usize, [u64; 3])> {
         let mut model = make(series);
-        records(series, &series.horizons(), model.as_mut())
+        records(series, &series.horizons(), 1, model.as_mut())
             .into_iter()
             .take_while(|record| record.origin <= origin)
             .map(|Record { origin, horizon, forecast: f, .. }| {
@@ -117,7 +126,7 @@ mod tests {
     }
 
     /// Whether another future changes what is said before it.
-    fn looks_ahead(
+    pub fn looks_ahead(
         series: &Series,
         origin: usize,
         make: impl Fn(&Series) -> Box<dyn Model>,
@@ -183,13 +192,13 @@ mod tests {
         let line = Series { name: "line".into(), step_s: 60.0, first_step: 0, values };
         let horizons = line.horizons();
         let mut naive = Contestant(Some(Method::Naive));
-        for record in records(&line, &horizons, &mut naive.engine(&line, &horizons)) {
+        for record in records(&line, &horizons, 1, &mut naive.engine(&line, &horizons)) {
             let actual = line.values[record.target()].expect("known");
             assert_eq!(actual - record.forecast.value, record.horizon as f64);
             assert_eq!(actual - record.last, record.horizon as f64);
         }
         naive = Contestant(None);
-        let said = records(&line, &horizons, &mut naive.engine(&line, &horizons));
+        let said = records(&line, &horizons, 1, &mut naive.engine(&line, &horizons));
         assert_eq!(said.len(), 3 * 300 - (5 + 10 + 15));
         assert!(score::scores(&line, &horizons, &said).rel_mae.expect("some") < 1.0);
     }
@@ -200,7 +209,7 @@ mod tests {
         values[10] = None;
         let series = Series { name: "gap".into(), step_s: 300.0, first_step: 0, values };
         let mut model = Contestant(None).engine(&series, &[1]);
-        let said = records(&series, &[1], &mut model);
+        let said = records(&series, &[1], 1, &mut model);
         let at = |origin| said.iter().find(|r| r.origin == origin).expect("an origin").last;
         assert_eq!((at(9), at(10), at(11)), (9.0, 9.0, 11.0));
         assert_eq!(said.first().map(|r| r.origin), Some(8));

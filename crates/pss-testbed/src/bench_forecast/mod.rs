@@ -8,11 +8,14 @@
 //! - `evaluate`: values in, forecasts out, in the order of time
 //! - `score`: forecasts against what came; `cost`: time and memory
 //! - `report`: the table and the JSON
+//! - `rival`: an AutoETS that is not ours, fitted at some of the origins (feature `rival`)
 
 mod cost;
 mod evaluate;
 mod own;
 mod report;
+#[cfg(feature = "rival")]
+mod rival;
 mod score;
 mod series;
 
@@ -23,6 +26,7 @@ use std::sync::Mutex;
 use anyhow::{Result, ensure};
 use clap::Args;
 use pss_core::forecast::{Config, Forecaster, Method};
+use serde_json::Value;
 
 use cost::Cost;
 use evaluate::Engine;
@@ -44,6 +48,10 @@ pub struct Wishes {
     /// Evaluate only these, by name: auto, naive, ...
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Compare with augurs' AutoETS at some of the origins, too
+    #[cfg(feature = "rival")]
+    #[arg(long)]
+    rival: bool,
 }
 
 /// A contestant: a method, or the engine's own choice.
@@ -106,18 +114,31 @@ pub fn run(wishes: &Wishes) -> Result<()> {
         None => own::series()?,
     };
     let mut outcomes = in_parallel(&all, |series| evaluate_series(series, &contestants));
-    // Alone, so that nothing disturbs the clock.
+    // One at a time, so that they do not take each other's caches.
     for (series, outcome) in all.iter().zip(&mut outcomes) {
         for entry in &mut outcome.entries {
-            entry.cost = cost::of(series, &outcome.horizons, entry.contestant);
+            entry.cost = cost::of(series, &outcome.horizons, entry.contestant)?;
         }
     }
-    let refresh_ms = cost::refresh_ms(&all);
+    let refresh_ms = cost::refresh_ms(&all)?;
     report::print(&outcomes, refresh_ms);
+    let rival = beside_rival(wishes, &all);
     match &wishes.out {
-        Some(file) => report::write(file, &outcomes, refresh_ms),
+        Some(file) => report::write(file, &outcomes, refresh_ms, rival),
         None => Ok(()),
     }
+}
+
+/// The comparison with the rival, printed, if it is wished for.
+#[cfg(feature = "rival")]
+fn beside_rival(wishes: &Wishes, all: &[Series]) -> Option<Value> {
+    wishes.rival.then(|| rival::compare(all))
+}
+
+/// This build has no rival.
+#[cfg(not(feature = "rival"))]
+fn beside_rival(_: &Wishes, _: &[Series]) -> Option<Value> {
+    None
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Contestant>> {
@@ -137,7 +158,7 @@ fn evaluate_series(series: &Series, contestants: &[Contestant]) -> Outcome {
     let horizons = series.horizons();
     let entries = contestants.iter().map(|&contestant| {
         let mut model = contestant.engine(series, &horizons);
-        let records = evaluate::records(series, &horizons, &mut model);
+        let records = evaluate::records(series, &horizons, 1, &mut model);
         let scores = score::scores(series, &horizons, &records);
         Entry { contestant, scores, cost: Cost::default() }
     });

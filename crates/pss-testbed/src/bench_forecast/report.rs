@@ -128,14 +128,23 @@ pub fn print(outcomes: &[Outcome], refresh_ms: f64) {
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn write(file: &Path, outcomes: &[Outcome], refresh_ms: f64) -> Result<()> {
+pub fn write(
+    file: &Path,
+    outcomes: &[Outcome],
+    refresh_ms: f64,
+    rival: Option<Value>,
+) -> Result<()> {
     let mut overall: Map<String, Value> = models(outcomes)
         .into_iter()
         .map(|model| (model.to_owned(), Figures::overall(outcomes, model).json().into()))
         .collect();
     overall.insert("refresh_3000_ms".into(), json!(refresh_ms));
     let series: Vec<Value> = outcomes.iter().map(of_series).collect();
-    let text = serde_json::to_string_pretty(&json!({ "overall": overall, "series": series }))?;
+    let mut all = json!({ "overall": overall, "series": series });
+    if let Some(rival) = rival {
+        all["rival"] = rival;
+    }
+    let text = serde_json::to_string_pretty(&all)?;
     std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
 }
 
