@@ -21,8 +21,8 @@ install: ## build it and install it into that server
 	@$(TESTBED) install --pg $(PG)
 
 check-core: ## seconds: tests and lints of what needs no server
-	@$(CARGO) test --quiet --locked --package pss-core
-	@$(CARGO) clippy --quiet --locked --package pss-core --all-targets -- --deny warnings
+	@$(CARGO) test --quiet --locked --package pss-core --package pss-querylog
+	@$(CARGO) clippy --quiet --locked --package pss-core --package pss-querylog --all-targets -- --deny warnings
 
 test: ## all tests; the last line says how many passed and failed
 	@$(TESTBED) test --pg $(PG)

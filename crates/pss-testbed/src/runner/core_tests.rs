@@ -11,7 +11,8 @@ use crate::paths;
 pub fn core_tests() -> Result<Tally> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(paths::repository())
-        .args(["test", "--quiet", "--locked", "--package=pss-core", "--package=pss-testbed"])
+        .args(["test", "--quiet", "--locked"])
+        .args(["--package=pss-core", "--package=pss-querylog", "--package=pss-testbed"])
         .output()
         .context("cannot run cargo")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
