@@ -208,6 +208,7 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "sample",
             "history",
             "history_state",
+            "query_log_import",
             "forecast",
             "forecast_model",
             "score",

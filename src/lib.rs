@@ -8,6 +8,7 @@
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
 //! - `sampler`, `worker`: from pg_stat views to published epochs
+//! - `query_log`: past load from the server's query log
 //!
 //! Decisions are made in the crate `pss-core`, which cannot see PostgreSQL.
 #![cfg_attr(not(panic = "unwind"), allow(unused))]
@@ -28,6 +29,7 @@ mod leaves;
 mod map;
 mod meta;
 mod partitions;
+mod query_log;
 mod raw;
 mod router;
 mod sampler;

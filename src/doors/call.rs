@@ -201,7 +201,7 @@ fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<
 }
 
 /// Home and virtual key of a data key, as the running statement's snapshot sees them.
-pub(super) fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
+pub fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
     // SAFETY: inside a statement there is an active snapshot.
     let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
     let hash = hash48(meta.key.hash(key));

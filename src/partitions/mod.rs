@@ -143,7 +143,8 @@ fn checked(relation: Option<pg_sys::Oid>) -> Result<Vec<check::Problem>> {
     Ok(problems)
 }
 
-fn owned(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
+/// The sharded table `relation`, which the caller owns, or the error that it is no such.
+pub fn owned(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
     let relation = relation.ok_or_else(|| null("relation"))?;
     catalog::require_sharded_table(relation)?;
     require_owner(relation)?;

@@ -15,7 +15,7 @@ use super::brain::Brain;
 use super::process;
 use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
-use crate::{guc, sampler};
+use crate::{guc, query_log, sampler};
 
 /// One table as this process knows it.
 pub struct Memory {
@@ -37,6 +37,8 @@ struct Fingerprint {
     partitions: Vec<(u16, pg_sys::Oid)>,
     interval_ms: i32,
     method: Option<Method>,
+    /// When load was last imported from a query log.
+    imported_at: Option<pg_sys::TimestampTz>,
 }
 
 impl Fingerprint {
@@ -45,6 +47,7 @@ impl Fingerprint {
             partitions: table.partitions.iter().map(|p| (p.number, p.leaf)).collect(),
             interval_ms: guc::SAMPLE_INTERVAL.get(),
             method: table.forecast_method,
+            imported_at: query_log::imported_at(table.relation),
         }
     }
 }
