@@ -159,7 +159,10 @@ fn evaluate_series(series: &Series, contestants: &[Contestant]) -> Outcome {
     let entries = contestants.iter().map(|&contestant| {
         let mut model = contestant.engine(series, &horizons);
         let records = evaluate::records(series, &horizons, 1, &mut model);
-        let scores = score::scores(series, &horizons, &records);
+        let mut scores = score::scores(series, &horizons, &records);
+        if !model.has_own_intervals(&horizons) {
+            scores = Scores { pinball: None, coverage: None, ..scores };
+        }
         Entry { contestant, scores, cost: Cost::default() }
     });
     Outcome {

@@ -159,3 +159,45 @@ fn of_series(outcome: &Outcome) -> Value {
     }
     fields.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::series::Series;
+    use super::super::{Contestant, evaluate_series};
+    use super::*;
+
+    fn outcome(name: &str, of: impl Fn(usize) -> f64) -> Outcome {
+        let values = (0..200).map(|t| Some(of(t))).collect();
+        let series = Series { name: name.into(), step_s: 300.0, first_step: 0, values };
+        evaluate_series(&series, &Contestant::all().collect::<Vec<_>>())
+    }
+
+    /// The form that others read.
+    #[test]
+    fn the_file_holds_overall_and_series() {
+        let outcomes = [
+            outcome("saw", |t| (t % 7) as f64),
+            outcome("still", |_| 5.0),
+            outcome("steps", |t| (t / 3 % 2) as f64),
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("out.json");
+        write(&file, &outcomes, 12.5, None).expect("written");
+        let text = std::fs::read_to_string(&file).expect("read");
+        let all: Value = serde_json::from_str(&text).expect("JSON");
+        let names: Vec<_> = (0..3).map(|i| all["series"][i]["name"].as_str()).collect();
+        assert_eq!(names, [Some("saw"), Some("still"), Some("steps")]);
+        assert_eq!(all["series"][0]["step_s"], 300.0);
+        assert_eq!(all["series"][1]["robustness"], true);
+        assert_eq!(all["series"][1]["auto"]["rel_mae"], 1.0);
+        let of = |value: &Value| value["auto"]["rel_mae"].as_f64().expect("a number");
+        let product = of(&all["series"][0]) * of(&all["series"][2]);
+        assert!((of(&all["overall"]) - product.sqrt()).abs() < 1e-12, "{text}");
+        for field in ["rel_mae", "mase", "pinball", "coverage80", "us_per_update"] {
+            assert!(all["overall"]["auto"][field].is_number(), "{field} in {text}");
+        }
+        assert!(all["overall"]["auto"]["bytes_per_series"].is_number());
+        assert_eq!(all["overall"]["naive"]["rel_mae"], 1.0);
+        assert_eq!(all["overall"]["refresh_3000_ms"], 12.5);
+    }
+}
