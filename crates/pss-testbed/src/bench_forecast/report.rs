@@ -45,11 +45,13 @@ impl Figures {
             .map(Figures::of)
             .collect();
         let every = |of: fn(&Figures) -> Option<f64>| of_series.iter().filter_map(of);
+        // Intervals of some series only would be compared with those of all.
+        let complete = of_series.iter().all(|f| f.coverage.is_some() || f.rel_mae.is_none());
         Figures {
             rel_mae: geometric_mean(every(|f| f.rel_mae)),
             mase: geometric_mean(every(|f| f.mase)),
-            pinball: geometric_mean(every(|f| f.pinball)),
-            coverage: mean(every(|f| f.coverage)),
+            pinball: geometric_mean(every(|f| f.pinball)).filter(|_| complete),
+            coverage: mean(every(|f| f.coverage)).filter(|_| complete),
             bias: mean(every(|f| f.bias)),
             us_per_update: mean(every(|f| f.us_per_update)),
             bytes: every(|f| f.bytes).reduce(f64::max),

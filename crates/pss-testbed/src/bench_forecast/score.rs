@@ -115,9 +115,10 @@ pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (count > 0.0).then(|| sum / count)
 }
 
-/// Geometric mean of what is not negative; `None` of nothing.
+/// Geometric mean of what is not negative; `None` of nothing. One perfect forecast must not make
+/// the mean 0, so no value counts for less than a thousandth.
 pub fn geometric_mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    mean(values.into_iter().map(f64::ln)).map(f64::exp)
+    mean(values.into_iter().map(|value| value.max(1e-3).ln())).map(f64::exp)
 }
 
 #[cfg(test)]
@@ -156,6 +157,13 @@ mod tests {
         assert!(near(scores.coverage, 0.5), "{scores:?}");
         // 0.1 * 2 and 0.1 * 1; then 0.1 * 6 and 0.9 * 1.
         assert!(near(scores.pinball, (0.15 + 0.75) / 2.0 / scale), "{scores:?}");
+    }
+
+    #[test]
+    fn a_perfect_forecast_does_not_hide_the_others() {
+        assert!(near(geometric_mean([0.5, 2.0]), 1.0));
+        assert!(near(geometric_mean([0.0, 10.0]), 0.1));
+        assert_eq!(geometric_mean([]), None);
     }
 
     #[test]
