@@ -221,7 +221,10 @@ impl Import {
             1.0
         } else {
             let measured = store::measured(table.relation)?;
-            pss_querylog::scale(self.profile.rows(prices), &measured).unwrap_or(1.0)
+            pss_querylog::scale(self.profile.rows(prices), &measured).unwrap_or_else(|| {
+                say_that_units_are_relative();
+                1.0
+            })
         };
         let prices =
             Prices { per_statement: prices.per_statement * scale, per_ms: prices.per_ms * scale };
@@ -229,4 +232,20 @@ impl Import {
         store::note(table.relation, &self.count, scale)?;
         Ok(scale)
     }
+}
+
+/// NOTICE: the shape of the load is known, its height is not.
+fn say_that_units_are_relative() {
+    pgrx::pg_sys::panic::ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        "imported loads are in units of their own",
+        "pss",
+    )
+    .set_detail(
+        "No foreign load of this table has been measured yet that they could be compared with.",
+    )
+    .set_hint(
+        "Import again when the worker has measured some: loads are then brought to its scale.",
+    )
+    .report(PgLogLevel::NOTICE);
 }

@@ -209,10 +209,17 @@ unsafe fn walk(statement: *mut pg_sys::Node, names: &Names, shape: &mut Shape) {
     }
 }
 
+/// The walk as PostgreSQL's walker calls it. From Rust call `visit`: the guard here throws errors
+/// past all Rust frames below it.
+#[pg_guard]
+unsafe extern "C-unwind" fn visited(node: *mut pg_sys::Node, walk: *mut c_void) -> bool {
+    // SAFETY: PostgreSQL passes on what it was given, and nodes of the tree.
+    unsafe { visit(node, walk) }
+}
+
 /// # Safety
 /// `node` is NULL or a node of a raw tree; `walk` points to a `Walk`.
-#[pg_guard]
-unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, walk: *mut c_void) -> bool {
+unsafe fn visit(node: *mut pg_sys::Node, walk: *mut c_void) -> bool {
     if node.is_null() {
         return false;
     }
@@ -231,7 +238,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, walk: *mut c_void) ->
             }
             _ => {}
         }
-        let stop = pg_sys::raw_expression_tree_walker(node, Some(visit), walk);
+        let stop = pg_sys::raw_expression_tree_walker(node, Some(visited), walk);
         (*mine).certain = certain;
         stop
     }

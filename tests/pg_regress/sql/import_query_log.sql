@@ -68,6 +68,9 @@ SELECT logged(2403, 'statement: SELECT FROM other.t');
 SELECT logged(2404, 'statement: SELECT FROM t WHERE WHERE');
 SELECT logged(2405, 'statement: EXPLAIN SELECT FROM t');
 SELECT logged(2406, 'statement: SELECT $$t$$, ''unterminated');
+SELECT logged(2407, 'statement: SELECT ' || repeat('(', 20000) || ' SELECT 1 FROM t ' || repeat(')', 20000));
+SELECT logged(2408, 'statement: SELECT FROM t WHERE k = 1' || repeat(' + 1', 50000));
+SELECT logged(2409, 'statement: WITH t AS MATERIALIZED (SELECT 1) UPDATE o SET note = ''t'' FROM u');
 -- A key that is none falls on all alike.
 SELECT logged(2700, 'statement: SELECT FROM t WHERE k = ''x''');
 SELECT logged(2701, 'statement: SELECT FROM t WHERE k = 99999999999999999999');
