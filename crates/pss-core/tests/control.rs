@@ -1,7 +1,9 @@
 //! The control loop on small made-up tables: when it trusts a forecast, and when it must not.
 
 use pss_core::cohort;
-use pss_core::control::{Controller, Observation, Plan, Reason, Settings};
+use pss_core::control::{
+    Ahead, Controller, Declaration, Observation, Plan, Reason, Settings, Timetable,
+};
 use pss_core::forecast;
 use pss_core::level::CLASSES;
 
@@ -15,6 +17,9 @@ struct Table {
     shares: Vec<f64>,
     before: Vec<f64>,
     in_service: [bool; PARTITIONS],
+    timetable: Timetable,
+    /// Cycles that have run; each is a microsecond long.
+    now: i64,
 }
 
 impl Table {
@@ -27,26 +32,35 @@ impl Table {
             shares: vec![0.25; PARTITIONS],
             before: vec![0.0; PARTITIONS],
             in_service: [true; PARTITIONS],
+            timetable: Timetable::default(),
+            now: 0,
         }
     }
 
-    /// One cycle under this foreign load; the plan for the next.
+    /// One cycle under this foreign load, and what was declared beside it; the plan for the next.
     fn cycle(&mut self, foreign: [Option<f64>; PARTITIONS]) -> Plan {
         let keys: Vec<f64> = self.shares.iter().map(|share| share * KEYS_A_CYCLE).collect();
         let own: Vec<f64> =
             keys.iter().zip(&self.before).map(|(now, old)| 2.0 * now + old).collect();
         let placed: Vec<[f64; CLASSES]> =
             keys.iter().map(|&n| std::array::from_fn(|k| if k == 0 { n } else { 0.0 })).collect();
+        let declared: [f64; PARTITIONS] =
+            std::array::from_fn(|i| self.timetable.mean(i, self.now, self.now + 1));
+        self.now += 1;
+        let foreign: [Option<f64>; PARTITIONS] =
+            std::array::from_fn(|i| foreign[i].map(|load| load + declared[i]));
         let seen = Observation {
             own: &own,
             foreign: &foreign,
+            declared: &declared,
             placed: &placed,
             capacity: &[1.0; PARTITIONS],
             in_service: &self.in_service,
         };
         self.controller.observe(&seen, &self.settings);
         self.before = keys;
-        let plan = self.controller.plan(&self.settings);
+        let ahead = self.timetable.ahead(self.now, 1);
+        let plan = self.controller.plan(&ahead, &self.settings);
         self.shares.clone_from(&plan.shares);
         plan
     }
@@ -54,6 +68,22 @@ impl Table {
     fn cycles(&mut self, n: usize, foreign: impl Fn(usize) -> [Option<f64>; PARTITIONS]) -> Plan {
         (0..n).map(|t| self.cycle(foreign(t))).last().expect("at least one cycle")
     }
+}
+
+/// A load declared of partition 1, in cycles.
+fn declare(load: f64, from_us: i64, until_us: i64) -> Timetable {
+    Timetable::new(vec![Declaration { partition: 1, load, from_us, until_us }])
+}
+
+/// Loads that nobody can foresee, the same at every call.
+fn noise(t: usize) -> [Option<f64>; PARTITIONS] {
+    std::array::from_fn(|i| {
+        let mut x = (t * PARTITIONS + i + 1) as u64;
+        for _ in 0..3 {
+            x = (x ^ (x >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+        Some((x >> 44) as f64 / f64::from(1u32 << 20) * 20.0)
+    })
 }
 
 /// A job that runs for 6 of 24 cycles on each partition in turn.
@@ -88,14 +118,7 @@ fn with_forecasts_off_it_only_reacts() {
 #[test]
 fn noise_is_no_reason_to_leave_capacity_shares() {
     let mut table = Table::new(Settings::default());
-    let mut seed = 1u64;
-    for _ in 0..200 {
-        let foreign = std::array::from_fn(|_| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            Some((seed >> 33) as f64 / f64::from(1u32 << 31) * 20.0)
-        });
-        table.cycle(foreign);
-    }
+    table.cycles(200, noise);
     let plan = table.cycle([Some(10.0); PARTITIONS]);
     assert_eq!(plan.reason, Reason::NoSkill);
     assert_eq!(plan.shares, [0.25; PARTITIONS]);
@@ -139,4 +162,76 @@ fn what_is_out_of_service_gets_nothing() {
     let plan = table.cycle(job(240));
     assert_eq!(plan.shares[1], 0.0);
     assert!(plan.epoch_changed);
+}
+
+#[test]
+fn a_declared_load_raises_the_path_in_its_cycles_and_in_no_other() {
+    let mut table = Table::new(Settings::default());
+    table.cycles(240, job);
+    let mut undeclared = table.controller.clone();
+    let without = undeclared.plan(&Ahead::nothing(), &table.settings).fill.expect("trusted");
+    // From the middle of the third cycle to the end of the fifth.
+    let timetable = Timetable::new(vec![Declaration {
+        partition: 1,
+        load: 40.0,
+        from_us: 1025,
+        until_us: 1050,
+    }]);
+    let with = table.controller.plan(&timetable.ahead(1000, 10), &table.settings).fill;
+    let with = with.expect("trusted");
+    let rise = |p: usize| -> Vec<f32> {
+        with.levels[p].iter().zip(&without.levels[p]).map(|(w, o)| (w - o).round()).collect()
+    };
+    assert_eq!(rise(1), [0.0, 0.0, 20.0, 40.0, 40.0, 0.0, 0.0, 0.0]);
+    for other in [0, 2, 3] {
+        assert_eq!(rise(other), [0.0; 8], "partition {other}");
+    }
+}
+
+#[test]
+fn a_declared_load_moves_weights_before_it_begins_and_no_longer_when_it_is_over() {
+    for (loads, reason) in [(job as fn(usize) -> _, Reason::Forecast), (noise, Reason::Declared)] {
+        let mut table = Table::new(Settings::default());
+        table.timetable = declare(200.0, 241, 260);
+        let plan = table.cycles(241, loads);
+        assert_eq!(plan.reason, reason, "the load begins only now");
+        assert!(plan.shares[1] < 0.1, "{reason:?}: {:?}", plan.shares);
+        assert!(plan.outlook[1].foreign > 100.0, "{:?}", plan.outlook[1]);
+        let over = table.cycles(19, |t| loads(241 + t));
+        assert!(over.outlook[1].foreign < 25.0, "back at once: {:?}", over.outlook[1]);
+        assert_ne!(over.reason, Reason::Declared);
+    }
+}
+
+#[test]
+fn a_declared_load_teaches_no_forecaster_and_no_trust() {
+    let mut calm = Table::new(Settings::default());
+    let mut table = Table::new(Settings::default());
+    table.timetable = declare(64.0, 200, 230);
+    let (expected, plan) = (calm.cycles(240, job), table.cycles(240, job));
+    for (a, b) in calm.controller.forecasters().iter().zip(table.controller.forecasters()) {
+        for horizon in [1, 5, 30] {
+            assert_eq!(a.predict(horizon), b.predict(horizon));
+        }
+    }
+    assert_eq!(plan.trust, expected.trust);
+}
+
+#[test]
+fn a_load_declared_too_high_never_leaves_less_than_nothing() {
+    let mut table = Table::new(Settings::default());
+    table.cycles(100, job);
+    let seen = Observation {
+        own: &[0.0; PARTITIONS],
+        foreign: &[Some(2.0); PARTITIONS],
+        declared: &[1e9, 1.0, 0.0, 0.0],
+        placed: &[[0.0; CLASSES]; PARTITIONS],
+        capacity: &[1.0; PARTITIONS],
+        in_service: &[true; PARTITIONS],
+    };
+    for _ in 0..100 {
+        table.controller.observe(&seen, &table.settings);
+    }
+    let next = |i: usize| table.controller.forecasters()[i].predict(1).expect("seen").value;
+    assert_eq!((next(0), next(1), next(2)), (0.0, 1.0, 2.0));
 }

@@ -4,19 +4,24 @@
 //! (known by their ages) and load of keys still to come (to be shared out so that all partitions
 //! come to a common utilization over the control window). It must never trust a forecast that
 //! has not lately beaten placing by capacity alone: without skill, or without fresh data, shares
-//! are capacity-proportional.
+//! are capacity-proportional, but for loads that were declared: those are known, whatever
+//! forecasts are worth.
 
+mod declared;
+mod paths;
 mod shadows;
 mod trust;
 
 use crate::cohort::{self, Cohorts};
-use crate::forecast::{self, Forecaster, Prediction};
+use crate::forecast::{self, Forecaster};
 use crate::level::{AHEAD, CLASSES, Fill};
 use crate::score;
 use crate::weights::{self, Damping};
+use paths::Paths;
 use shadows::Shadows;
 use trust::Trust;
 
+pub use declared::{Ahead, Declaration, Timetable};
 pub use shadows::Scores;
 
 /// Cycles between two points of a published level, at most.
@@ -29,6 +34,9 @@ pub struct Observation<'a> {
     pub own: &'a [f64],
     /// All other load (cost units/s); `None` = not measured.
     pub foreign: &'a [Option<f64>],
+    /// What of the foreign load had been declared (cost units/s, mean over the time measured);
+    /// empty: nothing.
+    pub declared: &'a [f64],
     /// New keys placed in this cycle, by partition and size class (`level::size_class`).
     pub placed: &'a [[f64; CLASSES]],
     /// Load that the partition can carry (any unit, common to all).
@@ -76,6 +84,8 @@ pub enum Reason {
     NoFreshData,
     /// Nothing has beaten capacity shares lately.
     NoSkill,
+    /// As without skill, but a load is declared: shares by capacity over what it leaves.
+    Declared,
     /// Water-filling on the last measured loads.
     Reactive,
     /// Water-filling on forecasts.
@@ -89,6 +99,7 @@ impl Reason {
             Reason::WarmingUp => "warming up: shares by capacity",
             Reason::NoFreshData => "no fresh data: shares by capacity",
             Reason::NoSkill => "no skill: shares by capacity",
+            Reason::Declared => "no skill: shares by capacity over declared loads",
             Reason::Reactive => "filling to a level by the last measured loads",
             Reason::Forecast => "filling to a level by forecasts",
         }
@@ -135,13 +146,22 @@ pub struct Plan {
     pub reason: Reason,
 }
 
+/// Foreign load as it was last measured.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    load: f64,
+    /// What of it had been declared.
+    declared: f64,
+    /// Cycles since.
+    age: usize,
+}
+
 /// The control loop of one sharded table.
 #[derive(Debug, Clone)]
 pub struct Controller {
     cohorts: Cohorts,
     forecasters: Vec<Forecaster>,
-    /// Last measured foreign load and its age in cycles.
-    last_foreign: Vec<Option<(f64, usize)>>,
+    last_foreign: Vec<Option<Measured>>,
     own: Vec<f64>,
     /// Zero where out of service.
     capacity: Vec<f64>,
@@ -202,18 +222,19 @@ impl Controller {
     pub fn observe(&mut self, seen: &Observation<'_>, settings: &Settings) {
         for (i, forecaster) in self.forecasters.iter_mut().enumerate() {
             let foreign = seen.foreign.get(i).copied().flatten().filter(|load| load.is_finite());
-            forecaster.push(foreign);
+            let declared = seen.declared.get(i).copied().unwrap_or(0.0);
+            forecaster.push(foreign.map(|load| declared::without(load, declared)));
             self.last_foreign[i] = match (foreign, self.last_foreign[i]) {
-                (Some(load), _) => Some((load, 0)),
-                (None, Some((load, age))) => Some((load, age + 1)),
-                (None, None) => None,
+                (Some(load), _) => Some(Measured { load, declared, age: 0 }),
+                (None, last) => last.map(|m| Measured { age: m.age + 1, ..m }),
             };
             self.own[i] = seen.own.get(i).copied().unwrap_or(0.0);
         }
         self.set_capacity(seen.capacity, seen.in_service);
         self.cohorts.observe(seen.placed, seen.own);
-        self.trust.measure(&self.last_foreign(1), &self.capacity);
-        let foreign: Vec<f64> = self.last_foreign.iter().map(|f| f.map_or(0.0, |f| f.0)).collect();
+        self.trust.measure(&self.last_undeclared(1), &self.capacity);
+        let load = |last: &Option<Measured>| last.map_or(0.0, |m| m.load);
+        let foreign: Vec<f64> = self.last_foreign.iter().map(load).collect();
         self.shadows.score(
             seen.placed.as_flattened().iter().sum(),
             self.own.iter().sum(),
@@ -233,33 +254,38 @@ impl Controller {
         }
     }
 
-    /// Shares for the new keys to come, with what is expected of them.
-    pub fn plan(&mut self, settings: &Settings) -> Plan {
-        let last = self.last_foreign(settings.time_to_live);
+    /// Shares for the new keys to come, with what is expected of them; `ahead`: what has been
+    /// declared of the cycles after the last one observed.
+    pub fn plan(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> Plan {
+        let last = self.last_undeclared(settings.time_to_live);
         let windows = shadows::window_lengths(&self.cohorts.profile());
         let stride = self.stride();
         let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
-        let paths = self.foreign_paths(&last, longest, settings.staleness);
-        let means = windows.map(|window| paths.iter().map(|p| mean(&p[..window])).collect());
-        self.shadows.plan(&self.cohorts, &last, &means, &self.capacity);
-        let paths = if settings.forecast { paths } else { as_last(&last, longest) };
-        let ahead = (self.cohorts.profile().life().round() as usize).clamp(1, longest);
-        let expected: Vec<f64> = paths.iter().map(|path| path[ahead - 1][0]).collect();
-        self.trust.expect(ahead + settings.staleness, &expected, &self.capacity);
+        let forecast = Paths::forecast(&self.forecasters, &last, longest, settings.staleness);
+        let steady = Paths::steady(&last, longest);
+        let declared = paths::declared(ahead, last.len(), longest);
+        let means = windows.map(|window| forecast.means(&declared, window));
+        let next = steady.values(&declared, 1);
+        self.shadows.plan(&self.cohorts, &next, &means, &self.capacity);
+        let paths = if settings.forecast { &forecast } else { &steady };
+        let life = (self.cohorts.profile().life().round() as usize).clamp(1, longest);
+        self.trust.expect(life + settings.staleness, &paths.undeclared(life), &self.capacity);
 
-        let (reason, choice) = self.judge(&last, settings);
+        let (reason, choice) = self.judge(&last, &declared, settings);
         let window = windows[choice];
         let (foreign, committed) = match reason {
             Reason::Forecast => (means[choice].clone(), self.cohorts.committed_over(window)),
-            _ => (last.iter().map(|&load| [load; 3]).collect(), self.own.clone()),
+            _ => (steady.means(&declared, window), self.own.clone()),
         };
         let volume = self.cohorts.controllable_over(window);
         let shares = match reason {
             Reason::Forecast | Reason::Reactive => {
                 let base: Vec<f64> =
                     foreign.iter().zip(&committed).map(|([f, ..], c)| f + c).collect();
-                let target = weights::water_fill(&base, &self.capacity, volume);
-                weights::damp(&self.published, &target, settings.damping.gain)
+                self.towards(&base, volume, settings)
+            }
+            Reason::Declared => {
+                self.towards(&paths::mean_declared(&declared, window), volume, settings)
             }
             _ => weights::capacity_shares(&self.capacity),
         };
@@ -282,7 +308,7 @@ impl Controller {
             shares: self.published.clone(),
             epoch_changed,
             outlook,
-            fill: self.fill(reason, &paths, stride),
+            fill: self.fill(reason, paths, &declared, stride),
             trust: self.trust.part(),
             window,
             authority: if own > 0.0 { (volume / own).clamp(0.0, 1.0) } else { 0.0 },
@@ -291,8 +317,14 @@ impl Controller {
         }
     }
 
+    /// A damped step from the published shares to those that level `base`.
+    fn towards(&self, base: &[f64], volume: f64, settings: &Settings) -> Vec<f64> {
+        let target = weights::water_fill(base, &self.capacity, volume);
+        weights::damp(&self.published, &target, settings.damping.gain)
+    }
+
     /// How far to trust forecasts, and the window in which they have done best.
-    fn judge(&self, last: &[f64], settings: &Settings) -> (Reason, usize) {
+    fn judge(&self, last: &[f64], declared: &[Vec<f64>], settings: &Settings) -> (Reason, usize) {
         if self.cohorts.cycles() < settings.warm_up {
             return (Reason::WarmingUp, 0);
         }
@@ -303,30 +335,19 @@ impl Controller {
         match best {
             Some(window) => (Reason::Forecast, window),
             None if self.shadows.reacting_helps(settings.margin) => (Reason::Reactive, 0),
+            // A key brings its load over its life: what is declared for that time concerns it.
+            None if paths::any(declared) => (Reason::Declared, shadows::ONE_LIFE),
             None => (Reason::NoSkill, 0),
         }
     }
 
-    /// Last measured foreign loads; not a number where too old.
-    fn last_foreign(&self, time_to_live: usize) -> Vec<f64> {
-        let fresh = |(load, age)| if age < time_to_live { load } else { f64::NAN };
-        self.last_foreign.iter().map(|last| last.map_or(f64::NAN, fresh)).collect()
-    }
-
-    /// Foreign load of each partition (value, lo, hi) in each of the next `longest` cycles. What
-    /// lies beyond the farthest forecast is as it; what has no forecast is as last measured, and
-    /// what has not been measured lately has none.
-    fn foreign_paths(&self, last: &[f64], longest: usize, staleness: usize) -> Vec<Vec<[f64; 3]>> {
-        let path = |(forecaster, &last): (&Forecaster, &f64)| {
-            let known =
-                if last.is_finite() { forecaster.path(longest + staleness) } else { vec![] };
-            let as_array = |p: &Prediction| [p.value, p.lo, p.hi];
-            let farthest = known.last().map_or([last; 3], as_array);
-            let mut path: Vec<_> = known.iter().skip(staleness).map(as_array).collect();
-            path.resize(longest, farthest);
-            path
+    /// Last measured foreign loads, less what was declared of them; not a number where too old.
+    fn last_undeclared(&self, time_to_live: usize) -> Vec<f64> {
+        let fresh = |last: &Option<Measured>| {
+            let fresh = last.filter(|m| m.age < time_to_live);
+            fresh.map_or(f64::NAN, |m| declared::without(m.load, m.declared))
         };
-        self.forecasters.iter().zip(last).map(path).collect()
+        self.last_foreign.iter().map(fresh).collect()
     }
 
     /// Cycles between two points of the published levels, which together span the time in which
@@ -337,8 +358,14 @@ impl Controller {
     }
 
     /// What dispatch to a level needs. Foreign load counts as far as it can be trusted, and as
-    /// level beyond; a partition's own keys are known all the same.
-    fn fill(&self, reason: Reason, paths: &[Vec<[f64; 3]>], stride: usize) -> Option<Fill> {
+    /// level beyond; a partition's own keys, and what was declared, are known all the same.
+    fn fill(
+        &self,
+        reason: Reason,
+        paths: &Paths,
+        declared: &[Vec<f64>],
+        stride: usize,
+    ) -> Option<Fill> {
         if matches!(reason, Reason::WarmingUp | Reason::NoFreshData) {
             return None;
         }
@@ -351,12 +378,12 @@ impl Controller {
         };
         for point in 0..AHEAD {
             let ahead = 1 + point * stride;
-            let foreign: Vec<f64> = paths.iter().map(|path| path[ahead - 1][0]).collect();
+            let foreign = paths.undeclared(ahead);
             let level = mean_utilization(&foreign, &self.capacity);
             let mut base = self.cohorts.committed(ahead);
-            for ((base, foreign), capacity) in base.iter_mut().zip(foreign).zip(&self.capacity) {
-                let level = level * capacity;
-                *base += level + self.trust.part() * (foreign - level);
+            for (i, base) in base.iter_mut().enumerate() {
+                let level = level * self.capacity[i];
+                *base += level + self.trust.part() * (foreign[i] - level) + declared[i][ahead - 1];
             }
             let mean = mean_utilization(&base, &self.capacity);
             let to_come = self.cohorts.controllable(ahead) / room;
@@ -375,15 +402,6 @@ impl Controller {
         }
         Some(fill)
     }
-}
-
-/// Paths on which everything stays as it was last.
-fn as_last(last: &[f64], longest: usize) -> Vec<Vec<[f64; 3]>> {
-    last.iter().map(|&load| vec![[load; 3]; longest]).collect()
-}
-
-fn mean(path: &[[f64; 3]]) -> [f64; 3] {
-    std::array::from_fn(|i| path.iter().map(|p| p[i]).sum::<f64>() / path.len() as f64)
 }
 
 /// Load over capacity of the partitions in service whose load is known; 0 if there is none.

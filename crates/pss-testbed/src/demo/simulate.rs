@@ -7,7 +7,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::Result;
-use pss_core::control::{Controller, Observation, Settings};
+use pss_core::control::{Ahead, Controller, Observation, Settings};
 use pss_core::level::{self, CLASSES, Fill};
 use pss_core::score::imbalance;
 use pss_core::slots::SlotTable;
@@ -269,12 +269,13 @@ impl Rival for Pss<'_> {
         let seen = Observation {
             own,
             foreign: &foreign,
+            declared: &[],
             placed: &placed,
             capacity: &[1.0; PARTITIONS],
             in_service: &[true; PARTITIONS],
         };
         self.controller.observe(&seen, &self.settings);
-        let plan = self.controller.plan(&self.settings);
+        let plan = self.controller.plan(&Ahead::nothing(), &self.settings);
         if plan.epoch_changed {
             self.epoch += 1;
             self.slots = self.slots.reassign(&plan.shares);
