@@ -133,6 +133,8 @@ CREATE TABLE pss.sample (
     own_load      double precision,
     foreign_load  double precision,
     own_keys_by_size bigint[]      NOT NULL DEFAULT '{}',
+    metric_load   double precision NOT NULL DEFAULT 0,
+    declared_load double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (relation, sampled_at, partition)
 );
 COMMENT ON TABLE pss.sample IS 'cumulative counters of each partition at each sampling, and the load since the one before';
@@ -141,6 +143,8 @@ COMMENT ON COLUMN pss.sample.own_keys IS 'new keys that pss placed on the partit
 COMMENT ON COLUMN pss.sample.own_keys_by_size IS 'the same by size class: first those whose size was not given, then steps of the square root of two';
 COMMENT ON COLUMN pss.sample.own_load IS 'load of rows that pss routed, cost units per second; NULL: missing';
 COMMENT ON COLUMN pss.sample.foreign_load IS 'all other load, cost units per second; NULL: missing';
+COMMENT ON COLUMN pss.sample.metric_load IS 'what of the foreign load applications have recorded, cost units per second';
+COMMENT ON COLUMN pss.sample.declared_load IS 'what of the foreign load had been declared by pss_expect, cost units per second';
 
 CREATE TABLE pss.forecast (
     relation      regclass         NOT NULL,

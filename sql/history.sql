@@ -18,7 +18,7 @@ CREATE TABLE pss.history (
 );
 COMMENT ON TABLE pss.history IS 'mean load of each partition by buckets of five minutes, kept for pss.history_retention; never dumped';
 COMMENT ON COLUMN pss.history.bucket IS 'start of the bucket, a multiple of five minutes in UTC';
-COMMENT ON COLUMN pss.history.foreign_load IS 'mean load of what pss did not place, cost units per second';
+COMMENT ON COLUMN pss.history.foreign_load IS 'mean load of what pss did not place and nobody declared, cost units per second';
 COMMENT ON COLUMN pss.history.own_load IS 'mean load of rows that pss routed, cost units per second';
 COMMENT ON COLUMN pss.history.seconds IS 'measured part of the bucket: the weight of its means, at most 300';
 COMMENT ON COLUMN pss.history.source IS 'sample: measured by the worker; log: imported, and replaced once measured';

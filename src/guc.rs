@@ -29,6 +29,8 @@ pub static REFRESH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 pub static WEIGHTS_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 /// Minutes.
 pub static SAMPLE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(14 * 24 * 60);
+/// Milliseconds.
+pub static METRIC_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 /// Minutes.
 pub static HISTORY_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(5 * 7 * 24 * 60);
 pub static GAIN: GucSetting<f64> = GucSetting::<f64>::new(0.8);
@@ -103,6 +105,15 @@ pub fn init() {
         (60, 525_600),
         GucContext::Sighup,
         GucFlags::UNIT_MIN,
+    );
+    define_int(
+        c"pss.metric_ttl",
+        c"Time for which a recorded metric counts if no newer value comes.",
+        c"Should be longer than the time between two calls of pss_record_metric.",
+        &METRIC_TTL,
+        (1_000, 86_400_000),
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
     define_float(
         c"pss.gain",

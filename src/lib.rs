@@ -7,6 +7,7 @@
 //! - `map`, `router`: the row map, and the one router that places keys
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
+//! - `inputs`: what applications and administrators tell about load
 //! - `sampler`, `worker`: from pg_stat views to published epochs
 //! - `query_log`: past load from the server's query log
 //!
@@ -23,6 +24,7 @@ mod error;
 mod guc;
 #[cfg(feature = "in_server_tests")]
 mod in_server;
+mod inputs;
 mod key;
 mod latest;
 mod leaves;
@@ -31,6 +33,7 @@ mod meta;
 mod partitions;
 mod query_log;
 mod raw;
+mod rights;
 mod router;
 mod sampler;
 mod shmem;

@@ -27,6 +27,10 @@ pub struct Reading {
     pub own_rows: u64,
     /// New keys that pss placed here, likewise, by size class.
     pub own_keys: [u64; CLASSES],
+    /// Foreign load since the sample before that applications recorded (cost units/s).
+    pub metric_load: f64,
+    /// Foreign load since then that had been declared.
+    pub declared_load: f64,
 }
 
 /// Load of a partition since the sample before, cost units per second.
@@ -87,6 +91,8 @@ pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
                 size: None,
                 own_rows: 0,
                 own_keys: [0; CLASSES],
+                metric_load: 0.0,
+                declared_load: 0.0,
             });
         }
         Ok(readings)
@@ -149,6 +155,7 @@ pub fn record(
     let column = |f: fn(&Reading) -> u64| readings.iter().map(|r| f(r) as i64).collect::<Vec<_>>();
     let partitions: Vec<i32> = readings.iter().map(|r| i32::from(r.partition)).collect();
     let sizes: Vec<Option<i64>> = readings.iter().map(|r| r.size).collect();
+    let told = |f: fn(&Reading) -> f64| readings.iter().map(f).collect::<Vec<f64>>();
     let own: Vec<Option<f64>> = loads.iter().map(|l| l.map(|l| l.own)).collect();
     let foreign: Vec<Option<f64>> = loads.iter().map(|l| l.map(|l| l.foreign)).collect();
     // An array of arrays would be unnested whole: each goes in its text form.
@@ -158,8 +165,8 @@ pub fn record(
             "INSERT INTO pss.sample (relation, sampled_at, partition,
                  tup_inserted, tup_updated, tup_deleted, idx_tup_fetch, seq_tup_read,
                  blks_read, blks_hit, size_bytes, own_rows, own_keys, own_load, foreign_load,
-                 own_keys_by_size)
-             SELECT $1, $2, a, b, c, d, e, f, g, h, i, j, k, l, m, n::pg_catalog.int8[]
+                 own_keys_by_size, metric_load, declared_load)
+             SELECT $1, $2, a, b, c, d, e, f, g, h, i, j, k, l, m, n::pg_catalog.int8[], o, p
              FROM ROWS FROM (
                  pg_catalog.unnest($3::pg_catalog.int4[]),
                  pg_catalog.unnest($4::pg_catalog.int8[]), pg_catalog.unnest($5::pg_catalog.int8[]),
@@ -169,8 +176,10 @@ pub fn record(
                  pg_catalog.unnest($12::pg_catalog.int8[]), pg_catalog.unnest($13::pg_catalog.int8[]),
                  pg_catalog.unnest($14::pg_catalog.float8[]),
                  pg_catalog.unnest($15::pg_catalog.float8[]),
-                 pg_catalog.unnest($16::pg_catalog.text[]))
-                 AS u (a, b, c, d, e, f, g, h, i, j, k, l, m, n)",
+                 pg_catalog.unnest($16::pg_catalog.text[]),
+                 pg_catalog.unnest($17::pg_catalog.float8[]),
+                 pg_catalog.unnest($18::pg_catalog.float8[]))
+                 AS u (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)",
             &[
                 relation.into(),
                 timestamp(at).into(),
@@ -188,6 +197,8 @@ pub fn record(
                 own.into(),
                 foreign.into(),
                 by_size.into(),
+                told(|r| r.metric_load).into(),
+                told(|r| r.declared_load).into(),
             ],
         )?)
     })
@@ -228,7 +239,8 @@ pub fn replay(
         let mut cursor = client.try_open_cursor(
             "SELECT * FROM (
                  SELECT sampled_at, partition, tup_inserted, tup_updated, tup_deleted,
-                        idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys_by_size
+                        idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys_by_size,
+                        metric_load, declared_load
                  FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
                  ORDER BY sampled_at DESC, partition DESC LIMIT $2) AS newest
              ORDER BY sampled_at, partition",
@@ -264,6 +276,8 @@ pub fn replay(
                     size: None,
                     own_rows: count(10)?,
                     own_keys: by_class(&row.get::<Vec<i64>>(11)?.unwrap_or_default()),
+                    metric_load: row.get::<f64>(12)?.unwrap_or(0.0),
+                    declared_load: row.get::<f64>(13)?.unwrap_or(0.0),
                 });
             }
         }

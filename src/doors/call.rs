@@ -11,6 +11,7 @@ use crate::error::{OrRaise, PssError, Result};
 use crate::leaves;
 use crate::map::Map;
 use crate::meta::{self, Meta};
+use crate::rights::{existing, require_privilege};
 use crate::router::{Door, Router, hash48};
 
 #[pg_extern(sql = false)]
@@ -163,7 +164,7 @@ fn pss_version() -> &'static str {
 }
 
 /// A data key as the caller gave it.
-pub(super) enum Key<'a> {
+pub enum Key<'a> {
     Typed(AnyElement),
     /// In its text form: read by the distribution column's own input function.
     Text(&'a str),
@@ -171,7 +172,7 @@ pub(super) enum Key<'a> {
 
 impl Key<'_> {
     /// The key as a value of the distribution column's type.
-    pub(super) fn datum(self, meta: &Meta) -> Result<pg_sys::Datum> {
+    pub fn datum(self, meta: &Meta) -> Result<pg_sys::Datum> {
         match self {
             Key::Typed(value) => {
                 let column = &meta.table.distribution_column;
@@ -218,7 +219,7 @@ pub fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
 }
 
 fn router_for_insert(relation: Option<pg_sys::Oid>) -> Result<Router> {
-    let relation = existing(relation)?;
+    let relation = existing(relation.ok_or_else(|| missing("relation"))?)?;
     let router = Router::open(relation)?;
     require_privilege(relation, pg_sys::ACL_INSERT as pg_sys::AclMode)?;
     Ok(router)
@@ -226,50 +227,10 @@ fn router_for_insert(relation: Option<pg_sys::Oid>) -> Result<Router> {
 
 /// A sharded table that the caller may read.
 pub fn meta_for_select(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
-    let relation = existing(relation)?;
+    let relation = existing(relation.ok_or_else(|| missing("relation"))?)?;
     let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
     require_privilege(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)?;
     Ok(meta)
-}
-
-fn existing(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
-    let relation = relation.ok_or_else(|| missing("relation"))?;
-    // SAFETY: a catalog look-up; a regclass may be any number.
-    let kind = unsafe { pg_sys::get_rel_relkind(relation) };
-    if kind == 0 {
-        return Err(PssError::new(
-            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            format!("relation with OID {} does not exist", relation.to_u32()),
-        )
-        .hint("SELECT relation FROM pss.tables lists the sharded tables."));
-    }
-    Ok(relation)
-}
-
-/// The right on the table, or on any of its columns (42501 otherwise).
-fn require_privilege(relation: pg_sys::Oid, mode: pg_sys::AclMode) -> Result<()> {
-    // SAFETY: privilege look-ups for the current user on an existing relation.
-    let allowed = unsafe {
-        let user = pg_sys::GetUserId();
-        pg_sys::pg_class_aclcheck(relation, user, mode) == pg_sys::AclResult::ACLCHECK_OK
-            || pg_sys::pg_attribute_aclcheck_all(
-                relation,
-                user,
-                mode,
-                pg_sys::AclMaskHow::ACLMASK_ANY,
-            ) == pg_sys::AclResult::ACLCHECK_OK
-    };
-    if allowed {
-        return Ok(());
-    }
-    let right = if mode == pg_sys::ACL_INSERT as pg_sys::AclMode { "INSERT" } else { "SELECT" };
-    let name = crate::catalog::relation_name(relation);
-    Err(PssError::new(
-        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        format!("permission denied for table {name}"),
-    )
-    .detail(format!("This function needs the {right} privilege on the table."))
-    .hint(format!("GRANT {right} ON {name} TO the role.")))
 }
 
 fn checked_size(size: Option<i64>) -> Result<Option<u64>> {

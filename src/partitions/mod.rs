@@ -27,8 +27,9 @@ use pgrx::prelude::*;
 
 use crate::catalog;
 use crate::error::{OrRaise, Result};
+use crate::rights::require_owner;
 use request::{Arguments, Request, null};
-use sql::{as_table_owner, require_latest_snapshot, require_owner};
+use sql::{as_table_owner, require_latest_snapshot};
 
 /// Name of the only node, in the 64 bytes that a `name` occupies.
 static LOCAL_NODE: [u8; 64] = {

@@ -8,8 +8,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiHeapTupleData;
 
-use crate::catalog::relation_name;
 use crate::error::{PssError, Result};
+use crate::rights::no_such_relation;
 
 pub use pgrx::spi::{quote_identifier as ident, quote_literal as literal};
 
@@ -95,30 +95,6 @@ pub fn sibling(like: pg_sys::Oid, name: &str) -> Result<String> {
 pub fn extension_schema() -> Result<String> {
     let query = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pss'";
     Ok(one::<String>(query, &[])?.unwrap_or_default())
-}
-
-fn no_such_relation(relation: pg_sys::Oid) -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-        format!("relation with OID {} does not exist", relation.to_u32()),
-    )
-}
-
-/// The error that the caller does not own `relation` (42501), if so.
-pub fn require_owner(relation: pg_sys::Oid) -> Result<()> {
-    let owner = one::<bool>(
-        "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = $1",
-        &[relation.into()],
-    )?
-    .ok_or_else(|| no_such_relation(relation))?;
-    if owner {
-        return Ok(());
-    }
-    Err(PssError::new(
-        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        format!("must be owner of table {}", relation_name(relation)),
-    )
-    .hint("Ask its owner, or become a member of the owner's role."))
 }
 
 /// The error that the transaction keeps one snapshot (25001): it would not see all rows that are

@@ -1,14 +1,14 @@
 //! The seam to pss-core: readings in, loads and plans out.
 //!
-//! One brain is what a process knows of one table. It is a function of what it
-//! is told alone: replaying restores it. It must never read a clock or a
-//! table; time comes with the samples.
+//! One brain is what a process knows of one table. What it has learnt is a
+//! function of what it is told alone: replaying restores it. It must never read
+//! a clock or a table; time comes with the samples.
 
 use pgrx::pg_sys;
-use pss_core::control::{Controller, Observation, Plan, Scores, Settings};
-use pss_core::forecast::{self, Forecaster, Method};
+use pss_core::control::{Ahead, Controller, Observation, Plan, Scores, Settings, Timetable};
+use pss_core::forecast::{self, Forecaster, Method, Prediction};
 use pss_core::level::CLASSES;
-use pss_core::series::{CostModel, Meter};
+use pss_core::series::{CostModel, Load, Meter};
 use pss_core::weights::Damping;
 use pss_core::{cohort, horizons, weights};
 
@@ -38,11 +38,15 @@ pub struct Brain {
     foreign: Vec<Option<f64>>,
     /// What came since the last step.
     pending: Vec<Pending>,
+    /// Loads declared to come.
+    expected: Timetable,
     interval_us: i64,
     /// Time of step 0.
     origin: pg_sys::TimestampTz,
     /// Number of the next step.
     next: i64,
+    /// When the last step ended.
+    step_at: pg_sys::TimestampTz,
     at: Option<pg_sys::TimestampTz>,
 }
 
@@ -52,6 +56,8 @@ pub struct Brain {
 struct Pending {
     own: f64,
     foreign: f64,
+    /// What of the foreign work had been declared.
+    declared: f64,
     seconds: f64,
     placed: [f64; CLASSES],
 }
@@ -80,9 +86,11 @@ impl Brain {
             own: vec![0.0; partitions],
             foreign: vec![None; partitions],
             pending: vec![Pending::default(); partitions],
+            expected: Timetable::default(),
             interval_us,
             origin,
             next: 0,
+            step_at: origin,
             at: None,
         }
     }
@@ -113,15 +121,17 @@ impl Brain {
                     *placed += reading.own_keys[class].saturating_sub(earlier[class]) as f64;
                 }
             }
+            let load = load.map(|l| Load { foreign: l.foreign + reading.metric_load, ..l });
             if let Some(load) = load {
                 pending.own += load.own * load.seconds;
                 pending.foreign += load.foreign * load.seconds;
+                pending.declared += reading.declared_load * load.seconds;
                 pending.seconds += load.seconds;
             }
             loads.push(load.map(|l| OwnAndForeign { own: l.own, foreign: l.foreign }));
         }
         if self.keep_time(table, at) {
-            self.end_step(table);
+            self.end_step(table, at);
         } else {
             let (capacity, in_service) = service(table);
             self.controller.set_capacity(&capacity, &in_service);
@@ -155,24 +165,26 @@ impl Brain {
         let told = if self.at.is_some() { steps.min(LONGEST_GAP) } else { 0 };
         self.controller.skip((steps - told) as usize);
         for _ in 0..told {
-            self.tell(table, &foreign, &placed);
+            self.tell(table, &foreign, &[], &placed);
         }
         self.next += steps;
     }
 
-    fn end_step(&mut self, table: &ShardedTable) {
+    fn end_step(&mut self, table: &ShardedTable, at: pg_sys::TimestampTz) {
         let ended = std::mem::replace(&mut self.pending, vec![Pending::default(); self.own.len()]);
         for (own, pending) in self.own.iter_mut().zip(&ended) {
             if pending.seconds > 0.0 {
                 *own = pending.own / pending.seconds;
             }
         }
-        let foreign = |p: &Pending| (p.seconds > 0.0).then(|| p.foreign / p.seconds);
-        self.foreign = ended.iter().map(foreign).collect();
+        let mean = |p: &Pending, work: f64| (p.seconds > 0.0).then(|| work / p.seconds);
+        self.foreign = ended.iter().map(|p| mean(p, p.foreign)).collect();
+        let declared: Vec<_> = ended.iter().map(|p| mean(p, p.declared).unwrap_or(0.0)).collect();
         let placed: Vec<_> = ended.iter().map(|p| p.placed).collect();
         let foreign = self.foreign.clone();
-        self.tell(table, &foreign, &placed);
+        self.tell(table, &foreign, &declared, &placed);
         self.next += 1;
+        self.step_at = at;
     }
 
     /// Keys that were there before the first sample are of unknown, great age.
@@ -188,11 +200,18 @@ impl Brain {
         self.controller.add_old(&old);
     }
 
-    fn tell(&mut self, table: &ShardedTable, foreign: &[Option<f64>], placed: &[[f64; CLASSES]]) {
+    fn tell(
+        &mut self,
+        table: &ShardedTable,
+        foreign: &[Option<f64>],
+        declared: &[f64],
+        placed: &[[f64; CLASSES]],
+    ) {
         let (capacity, in_service) = service(table);
         let seen = Observation {
             own: &self.own,
             foreign,
+            declared,
             placed,
             capacity: &capacity,
             in_service: &in_service,
@@ -203,7 +222,44 @@ impl Brain {
     /// Shares for the new keys to come; `published` are the weights now in force.
     pub fn plan(&mut self, published: &[f64]) -> Plan {
         self.controller.set_published(published);
-        self.controller.plan(&settings())
+        let ahead = self.expected.ahead(self.step_at, self.interval_us);
+        self.controller.plan(&ahead, &settings())
+    }
+
+    /// Expects what a plan would, now, without making one: so that replaying samples restores
+    /// how policies have done.
+    pub fn rehearse(&mut self) {
+        let ahead = self.expected.ahead(self.step_at, self.interval_us);
+        self.controller.rehearse(&ahead, &settings());
+    }
+
+    /// Replaces the loads declared to come.
+    pub fn expect(&mut self, expected: Timetable) {
+        self.expected = expected;
+    }
+
+    /// The loads declared to come.
+    pub fn expected(&self) -> &Timetable {
+        &self.expected
+    }
+
+    fn ahead(&self) -> Ahead<'_> {
+        self.expected.ahead(self.step_at, self.interval_us)
+    }
+
+    /// Foreign load of the partition at `position` in the step that is `steps` away (1: the
+    /// next), declared loads included; `None` before the first one.
+    pub fn predict(&self, position: usize, steps: usize) -> Option<Prediction> {
+        let forecast = self.controller.forecasters()[position].predict(steps)?;
+        Some(raised(forecast, self.ahead().load(position, steps)))
+    }
+
+    /// Foreign load of the partition at `position` in each of the next `steps` steps, declared
+    /// loads included.
+    pub fn path(&self, position: usize, steps: usize) -> Vec<Prediction> {
+        let ahead = self.ahead();
+        let path = self.controller.forecasters()[position].path(steps).into_iter();
+        path.zip(1..).map(|(p, step)| raised(p, ahead.load(position, step))).collect()
     }
 
     /// How the policies have done lately.
@@ -235,6 +291,12 @@ impl Brain {
 /// Whether `shares` differ enough from the weights in force to be published.
 pub fn worth_an_epoch(published: &[f64], shares: &[f64]) -> bool {
     weights::leaves_dead_band(published, shares, guc::DEAD_BAND.get())
+}
+
+/// A forecast, and a declared load on top.
+fn raised(forecast: Prediction, declared: f64) -> Prediction {
+    let [value, lo, hi] = [forecast.value, forecast.lo, forecast.hi].map(|v| v + declared);
+    Prediction { value, lo, hi }
 }
 
 /// Capacity by position, and who takes new keys.

@@ -16,7 +16,7 @@ use super::{commit, history, process, report};
 use crate::catalog::{self, Epoch, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{guc, sampler};
+use crate::{guc, inputs, sampler};
 
 /// Sizes change slowly: how often they are read, in milliseconds.
 const SIZE_INTERVAL_MS: i32 = 60_000;
@@ -52,9 +52,12 @@ fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
 fn sample(table: &ShardedTable, memory: &mut Memory) -> Result<()> {
     let at = process::now();
     let with_sizes = at >= process::later(memory.sizes_at, SIZE_INTERVAL_MS);
-    let readings = sampler::read(table, with_sizes)?;
+    let mut readings = sampler::read(table, with_sizes)?;
     if readings.is_empty() || memory.sampled_at.is_some_and(|last| last >= at) {
         return Ok(());
+    }
+    if let Some(last) = memory.sampled_at {
+        inputs::measure(table, memory.brain.expected(), last, at, &mut readings)?;
     }
     let loads = memory.brain.observe(table, at, &readings);
     sampler::record(table.relation, at, &readings, &loads)?;

@@ -18,7 +18,7 @@ const BUCKET_US: i64 = 300_000_000;
 const FOLD_ROWS: i64 = 500_000;
 /// Makes the buckets that are complete since the last time, as many as go at a time.
 ///
-/// A load counts for the whole interval that it was measured in; where the interval spans several
+/// What was declared is left out: it must not be learnt. A load counts for the whole interval that it was measured in; where the interval spans several
 /// buckets, for each by the part that lies in it. Imported buckets are replaced.
 pub fn fold(relation: pg_sys::Oid) -> Result<()> {
     catalog::as_extension_owner(|| {
@@ -37,7 +37,9 @@ pub fn fold(relation: pg_sys::Oid) -> Result<()> {
                             LEAST(i.ended, b.bucket OPERATOR(pg_catalog.+) '5 min'::pg_catalog.interval)
                             OPERATOR(pg_catalog.-) GREATEST(i.began, b.bucket)))::pg_catalog.float8 AS seconds
                  FROM (
-                     SELECT s.partition, s.foreign_load, COALESCE(s.own_load, 0) AS own_load,
+                     SELECT s.partition, s.foreign_load OPERATOR(pg_catalog.-)
+                                LEAST(s.declared_load, s.foreign_load) AS foreign_load,
+                            COALESCE(s.own_load, 0) AS own_load,
                             pg_catalog.lag(s.sampled_at) OVER (PARTITION BY s.partition ORDER BY s.sampled_at) AS began,
                             s.sampled_at AS ended
                      FROM pss.sample s

@@ -51,6 +51,8 @@ fn retain(relation: pg_sys::Oid) -> Result<()> {
             ("sample", "sampled_at", minutes),
             ("forecast", "made_at", minutes),
             ("score", "scored_at", minutes),
+            ("metric", "at", minutes),
+            ("expectation", "ends_at", minutes),
             ("history", "bucket", guc::HISTORY_RETENTION.get()),
         ] {
             // Names are the constants above; values go by parameter.

@@ -15,7 +15,7 @@ use super::brain::Brain;
 use super::process;
 use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
-use crate::{guc, query_log, sampler};
+use crate::{guc, inputs, query_log, sampler};
 
 /// One table as this process knows it.
 pub struct Memory {
@@ -52,6 +52,10 @@ impl Fingerprint {
     }
 }
 
+/// Steps before the newest sample of which a rebuilt memory knows how policies
+/// did: what they did earlier weighs less than 1 %.
+const REHEARSED_STEPS: i64 = 240;
+
 thread_local! {
     static MEMORIES: RefCell<HashMap<pg_sys::Oid, Memory>> = RefCell::new(HashMap::new());
 }
@@ -60,6 +64,12 @@ thread_local! {
 /// with [`keep`] when the cycle has succeeded; one that is not is forgotten.
 pub fn recall(table: &ShardedTable) -> Result<Memory> {
     let newest = sampler::newest(table.relation)?;
+    let mut memory = remember(table, newest)?;
+    memory.brain.expect(inputs::timetable(table, newest)?);
+    Ok(memory)
+}
+
+fn remember(table: &ShardedTable, newest: Option<pg_sys::TimestampTz>) -> Result<Memory> {
     let fingerprint = Fingerprint::of(table);
     if let Some(memory) = MEMORIES.with_borrow_mut(|m| m.remove(&table.relation))
         && memory.sampled_at == newest
@@ -67,7 +77,7 @@ pub fn recall(table: &ShardedTable) -> Result<Memory> {
     {
         return Ok(memory);
     }
-    rebuild(table, fingerprint)
+    rebuild(table, newest, fingerprint)
 }
 
 pub fn keep(relation: pg_sys::Oid, memory: Memory) {
@@ -79,10 +89,20 @@ pub fn forget_others(present: &[pg_sys::Oid]) {
     MEMORIES.with_borrow_mut(|m| m.retain(|relation, _| present.contains(relation)));
 }
 
-fn rebuild(table: &ShardedTable, fingerprint: Fingerprint) -> Result<Memory> {
+fn rebuild(
+    table: &ShardedTable,
+    newest: Option<pg_sys::TimestampTz>,
+    fingerprint: Fingerprint,
+) -> Result<Memory> {
     let interval_us = i64::from(fingerprint.interval_ms) * 1000;
-    let begin =
-        |origin| Brain::new(table.partitions.len(), interval_us, origin, table.forecast_method);
+    let rehearse_from = newest.map(|at| at.saturating_sub(REHEARSED_STEPS * interval_us));
+    let expected = inputs::timetable(table, rehearse_from)?;
+    let begin = |origin| {
+        let method = table.forecast_method;
+        let mut brain = Brain::new(table.partitions.len(), interval_us, origin, method);
+        brain.expect(expected.clone());
+        brain
+    };
     let mut brain = None;
     let mut sampled_at = None;
     sampler::replay(table, |at, readings| {
@@ -91,6 +111,9 @@ fn rebuild(table: &ShardedTable, fingerprint: Fingerprint) -> Result<Memory> {
             None => brain.insert(begin(at)),
         };
         brain.observe(table, at, readings);
+        if rehearse_from.is_some_and(|from| at >= from) {
+            brain.rehearse();
+        }
         sampled_at = Some(at);
         Ok(())
     })?;

@@ -47,11 +47,11 @@ fn path(relation: Option<pg_sys::Oid>, horizon: Option<Interval>) -> Result<Vec<
         let memory = memory::recall(table)?;
         let mut points = Vec::new();
         if let Some(from) = memory.sampled_at {
-            for (partition, forecaster) in table.partitions.iter().zip(memory.brain.forecasters()) {
-                for (i, p) in forecaster.path(steps).into_iter().enumerate() {
+            for (position, forecaster) in memory.brain.forecasters().iter().enumerate() {
+                let number = i32::from(table.partitions[position].number);
+                for (i, p) in memory.brain.path(position, steps).into_iter().enumerate() {
                     let at = from + (i as i64 + 1) * memory.brain.interval_us();
                     let model = forecaster.method_at(i + 1).name().to_string();
-                    let number = i32::from(partition.number);
                     points.push((number, timestamp(at), p.value, p.lo, p.hi, model));
                 }
             }

@@ -95,10 +95,10 @@ pub fn forecasts(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let series = brain.forecasters().iter().zip(brain.last_foreign());
     let published = brain.horizons();
-    for (partition, (forecaster, last)) in table.partitions.iter().zip(series) {
+    for (position, (forecaster, last)) in series.enumerate() {
         for (i, &steps) in published.iter().enumerate() {
-            let Some(prediction) = forecaster.predict(steps) else { continue };
-            partitions.push(i32::from(partition.number));
+            let Some(prediction) = brain.predict(position, steps) else { continue };
+            partitions.push(i32::from(table.partitions[position].number));
             horizons.push(i as i32 + 1);
             models.push(forecaster.method_at(steps).name());
             values.push(prediction.value);

@@ -156,6 +156,21 @@ struct Measured {
     age: usize,
 }
 
+/// What is expected of the cycles ahead, by partition.
+struct View {
+    /// Foreign load as last measured, but for what was declared.
+    last: Vec<f64>,
+    /// Control windows in cycles.
+    windows: [usize; shadows::WINDOWS.len()],
+    stride: usize,
+    forecast: Paths,
+    steady: Paths,
+    /// By cycle.
+    declared: Vec<Vec<f64>>,
+    /// Foreign load over each window.
+    means: [Vec<[f64; 3]>; shadows::WINDOWS.len()],
+}
+
 /// The control loop of one sharded table.
 #[derive(Debug, Clone)]
 pub struct Controller {
@@ -257,20 +272,9 @@ impl Controller {
     /// Shares for the new keys to come, with what is expected of them; `ahead`: what has been
     /// declared of the cycles after the last one observed.
     pub fn plan(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> Plan {
-        let last = self.last_undeclared(settings.time_to_live);
-        let windows = shadows::window_lengths(&self.cohorts.profile());
-        let stride = self.stride();
-        let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
-        let forecast = Paths::forecast(&self.forecasters, &last, longest, settings.staleness);
-        let steady = Paths::steady(&last, longest);
-        let declared = paths::declared(ahead, last.len(), longest);
-        let means = windows.map(|window| forecast.means(&declared, window));
-        let next = steady.values(&declared, 1);
-        self.shadows.plan(&self.cohorts, &next, &means, &self.capacity);
+        let View { last, windows, stride, forecast, steady, declared, means } =
+            self.look_ahead(ahead, settings);
         let paths = if settings.forecast { &forecast } else { &steady };
-        let life = (self.cohorts.profile().life().round() as usize).clamp(1, longest);
-        self.trust.expect(life + settings.staleness, &paths.undeclared(life), &self.capacity);
-
         let (reason, choice) = self.judge(&last, &declared, settings);
         let window = windows[choice];
         let (foreign, committed) = match reason {
@@ -315,6 +319,30 @@ impl Controller {
             floor: score::imbalance(&levels, &self.capacity),
             reason,
         }
+    }
+
+    /// Expects what [`Controller::plan`] would, for the scores to come, without a plan: what a
+    /// replay of past cycles does after each.
+    pub fn rehearse(&mut self, ahead: &Ahead<'_>, settings: &Settings) {
+        self.look_ahead(ahead, settings);
+    }
+
+    /// What is expected, also by the policies that run in the shadow of the real one.
+    fn look_ahead(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> View {
+        let last = self.last_undeclared(settings.time_to_live);
+        let windows = shadows::window_lengths(&self.cohorts.profile());
+        let stride = self.stride();
+        let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
+        let forecast = Paths::forecast(&self.forecasters, &last, longest, settings.staleness);
+        let steady = Paths::steady(&last, longest);
+        let declared = paths::declared(ahead, last.len(), longest);
+        let means = windows.map(|window| forecast.means(&declared, window));
+        let next = steady.values(&declared, 1);
+        self.shadows.plan(&self.cohorts, &next, &means, &self.capacity);
+        let paths = if settings.forecast { &forecast } else { &steady };
+        let life = (self.cohorts.profile().life().round() as usize).clamp(1, longest);
+        self.trust.expect(life + settings.staleness, &paths.undeclared(life), &self.capacity);
+        View { last, windows, stride, forecast, steady, declared, means }
     }
 
     /// A damped step from the published shares to those that level `base`.

@@ -6,7 +6,7 @@ use crate::score::{self, Shadow};
 use crate::weights;
 
 /// Control windows tried, in key lives (mean age of load); the first is one cycle.
-const WINDOWS: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
+pub(super) const WINDOWS: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
 
 /// Position of the window of one key life.
 pub(super) const ONE_LIFE: usize = 2;
