@@ -171,7 +171,7 @@ pub fn timetable(table: &ShardedTable, since: Option<pg_sys::TimestampTz>) -> Re
             let number = row.get::<i32>(1)?;
             let position =
                 table.partitions.iter().position(|p| Some(i32::from(p.number)) == number);
-            let time = |n| Ok::<_, pgrx::spi::Error>(row.get::<TimestampWithTimeZone>(n)?);
+            let time = |n| row.get::<TimestampWithTimeZone>(n);
             if let (Some(partition), Some(load), Some(from), Some(until)) =
                 (position, row.get::<f64>(2)?, time(3)?, time(4)?)
             {
