@@ -65,7 +65,9 @@ thread_local! {
 pub fn recall(table: &ShardedTable) -> Result<Memory> {
     let newest = sampler::newest(table.relation)?;
     let mut memory = remember(table, newest)?;
-    memory.brain.expect(inputs::timetable(table, newest)?);
+    // The step that is under way began up to an interval before the newest sample.
+    let since = newest.map(|at| at.saturating_sub(memory.brain.interval_us()));
+    memory.brain.expect(inputs::timetable(table, since)?);
     Ok(memory)
 }
 
