@@ -30,6 +30,7 @@ const TESTS: &[(&str, fn())] = &[
     ("counts_of_a_rollback_are_taken_back", counts_of_a_rollback_are_taken_back),
     ("latest_sees_own_changes", latest_sees_own_changes),
     ("ddl_makes_a_description_stale", ddl_makes_a_description_stale),
+    ("replay_restores_what_was_known", replay_restores_what_was_known),
     ("an_error_keeps_code_and_hint", an_error_keeps_code_and_hint),
 ];
 
@@ -233,6 +234,10 @@ fn ddl_makes_a_description_stale() {
     // SAFETY: makes the change visible to this transaction.
     unsafe { pg_sys::CommandCounterIncrement() };
     assert!(!meta::table(relation).expect("spi").expect("sharded").table.map_complete);
+}
+
+fn replay_restores_what_was_known() {
+    crate::worker::replay_restores_what_was_known(sharded("in_server_replay"));
 }
 
 fn an_error_keeps_code_and_hint() {

@@ -28,6 +28,7 @@ const SLACK: f64 = 0.75;
 const EPOCH_S: i64 = 946_684_800;
 
 /// What a process knows of one table.
+#[derive(Debug)]
 pub struct Brain {
     /// By position in `ShardedTable::partitions`, as all vectors here.
     meters: Vec<Meter>,

@@ -26,11 +26,15 @@ mod lease;
 mod memory;
 mod path;
 mod process;
+#[cfg(feature = "in_server_tests")]
+mod replay_test;
 mod report;
 
 pub use commit::nudge;
 pub use database_ddl::{after_utility, before_utility};
 pub use process::now;
+#[cfg(feature = "in_server_tests")]
+pub use replay_test::replay_restores_what_was_known;
 
 /// Registers the launcher and the transaction callbacks; only from
 /// shared_preload_libraries.

@@ -4,8 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use postgres::Client;
 
-use super::check::{consistent, create_sharded, digest, none, wait_until};
+use super::check::{consistent, create_sharded, digest, none, number, wait_until};
 use super::{ClusterTest, Context};
 use crate::account::run;
 use crate::server::{Cluster, Options};
@@ -58,9 +59,23 @@ fn fill(cluster: &Cluster) -> Result<Vec<String>> {
         client.batch_execute(&format!(
             "INSERT INTO {table} SELECT g % 700, 1, g FROM generate_series(1, 2000) g"
         ))?;
+        client.batch_execute(&format!(
+            "SELECT pss_expect('{table}', 1, 5, now() + interval '1 h', now() + interval '2 h');
+             SELECT pss_set_metric_cost('{table}', 'queue', 3)"
+        ))?;
         digests.push(digest(&mut client, table)?);
     }
     Ok(digests)
+}
+
+/// What an administrator told of each table is configuration; and numbers go on.
+fn declarations_came_along(client: &mut Client) -> Result<()> {
+    let count = "SELECT count(*) FROM pss.expectation e JOIN pss.metric_cost c USING (relation)
+                 WHERE e.load = 5 AND c.cost = 3";
+    ensure!(number(client, count)? == TABLES.len() as i64, "what was told of the tables is lost");
+    let next = format!("SELECT pss_expect('{}', 0, 1, now(), now() + interval '1 h')", TABLES[0]);
+    ensure!(number(client, &next)? == TABLES.len() as i64 + 1, "a number is given twice");
+    Ok(())
 }
 
 fn restored(cluster: &Cluster, before: &[String]) -> Result<()> {
@@ -79,6 +94,7 @@ fn restored(cluster: &Cluster, before: &[String]) -> Result<()> {
             ),
         )?;
     }
+    declarations_came_along(&mut client)?;
     for table in TABLES {
         client.execute("SELECT pss_rebuild_map($1::text::regclass)", &[&table])?;
         wait_until(
