@@ -91,6 +91,8 @@ SELECT foreign_load[4] BETWEEN 5 AND 40 AS expected, foreign_load[1:3] AS others
 FROM now_expected;
 SELECT round(avg(value)::numeric) BETWEEN 10 AND 40 AS forecast FROM pss.forecast
 WHERE partition = 3 AND horizon = '10 s' AND made_at = (SELECT max(made_at) FROM pss.forecast);
+SELECT array_agg(value > 15 ORDER BY at) AS path
+FROM (SELECT * FROM pss_forecast('t') WHERE partition = 3 ORDER BY at LIMIT 4) AS next;
 -- It comes as declared: it is foreign load, and teaches the forecaster nothing.
 SELECT cycle(2, 3, 40);
 SELECT declared_load BETWEEN 35 AND 40 AS declared, round(foreign_load::numeric) AS measured

@@ -49,7 +49,8 @@ impl Timetable {
                 let covered = d.until_us.min(until_us).saturating_sub(d.from_us.max(from_us));
                 d.load * (covered.max(0) as f64 / span as f64)
             })
-            .sum()
+            .sum::<f64>()
+            .min(f64::MAX)
     }
 
     /// The cycles that follow `at_us`, each `step_us` microseconds long.
