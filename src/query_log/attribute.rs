@@ -140,11 +140,9 @@ impl Attributor {
 /// Place of the key among the columns that `INSERT` without a list of columns fills.
 fn key_position(meta: &Meta) -> usize {
     let before = 1..meta.key_attribute;
-    let live = |&attribute: &i16| {
-        // SAFETY: a catalog look-up; the name of a dropped column is none with missing_ok.
-        let name = unsafe { pg_sys::get_attname(meta.table.relation, attribute, true) };
-        // SAFETY: a palloc'd C string, or NULL.
-        !unsafe { text_of(name) }.is_empty()
+    // SAFETY: a catalog look-up; a dropped column has no type.
+    let live = |&attribute: &i16| unsafe {
+        pg_sys::get_atttype(meta.table.relation, attribute) != pg_sys::InvalidOid
     };
     before.filter(live).count()
 }

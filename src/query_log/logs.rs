@@ -43,7 +43,7 @@ fn format_named(name: &str) -> Result<Format> {
     })
 }
 
-/// The logs that history still reaches. A server that writes both formats writes each statement
+/// The logs that history still reaches, oldest first. A server that writes both formats writes each statement
 /// into both: of two logs that differ only in their ending one is read.
 fn in_log_directory(wanted: Option<Format>) -> Result<Vec<Log>> {
     let files: Vec<String> = Spi::connect(|client| {
@@ -53,7 +53,7 @@ fn in_log_directory(wanted: Option<Format>) -> Result<Vec<Log>> {
              FROM pg_catalog.pg_ls_logdir()
              WHERE modification OPERATOR(pg_catalog.>=) (
                        pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(mins => $1))
-             ORDER BY modification DESC, name DESC",
+             ORDER BY modification, name",
             None,
             &[guc::HISTORY_RETENTION.get().into()],
         )?;

@@ -159,7 +159,7 @@ impl Import {
             self.take(record, &mut span)?;
         }
         if let Some((first, last)) = span {
-            self.profile.cover(first + EPOCH_US, last + EPOCH_US);
+            self.profile.end(last + EPOCH_US);
             let known = self.count.latest != 0;
             self.count.earliest = if known { first.min(self.count.earliest) } else { first };
             self.count.latest = if known { last.max(self.count.latest) } else { last };
@@ -178,6 +178,9 @@ impl Import {
             self.count.skipped += 1;
             return Ok(());
         };
+        if span.is_none() {
+            self.profile.begin(at + EPOCH_US);
+        }
         *span = Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         if let Record::Statement(entry) = record {
             self.count.entries += 1;

@@ -80,8 +80,10 @@ pub struct Row {
 pub struct Profile {
     partitions: usize,
     buckets: BTreeMap<i64, Bucket>,
-    /// First and last record of each log, in seconds.
+    /// Times that logs cover, in seconds.
     covered: Vec<(f64, f64)>,
+    /// Since when the log under way tells everything, in seconds.
+    from_s: f64,
     timed: u64,
     ms: f64,
 }
@@ -89,7 +91,14 @@ pub struct Profile {
 impl Profile {
     /// Nothing known of a table with so many partitions.
     pub fn new(partitions: usize) -> Profile {
-        Profile { partitions, buckets: BTreeMap::new(), covered: vec![], timed: 0, ms: 0.0 }
+        Profile {
+            partitions,
+            buckets: BTreeMap::new(),
+            covered: vec![],
+            from_s: f64::NEG_INFINITY,
+            timed: 0,
+            ms: 0.0,
+        }
     }
 
     /// Takes in a statement logged at `at_us` (microseconds since 1970 UTC).
@@ -111,15 +120,16 @@ impl Profile {
             self.timed += 1;
             self.ms += ms;
         }
-        let end_s = at_us as f64 / 1e6;
-        let start_s = end_s - duration_ms.unwrap_or(0.0) / 1000.0;
+        let (end_s, duration_s) = (at_us as f64 / 1e6, duration_ms.unwrap_or(0.0) / 1000.0);
+        let began_s = end_s - duration_s;
+        let from_s = began_s.max(self.from_s).min(end_s);
         let last = (end_s as i64).div_euclid(BUCKET_S);
-        let first = (start_s as i64).div_euclid(BUCKET_S).max(last - LONGEST);
-        let from_s = start_s.max((first * BUCKET_S) as f64);
+        let first = (from_s as i64).div_euclid(BUCKET_S).max(last - LONGEST);
         for number in first..=last {
             let bucket_s = (number * BUCKET_S) as f64;
             let inside = end_s.min(bucket_s + BUCKET_S as f64) - from_s.max(bucket_s);
-            let part = if first == last { 1.0 } else { inside / (end_s - from_s) };
+            let whole = first == last && from_s == began_s;
+            let part = if whole { 1.0 } else { inside / duration_s };
             let bucket = self.buckets.entry(number * BUCKET_S).or_default();
             let share = part / targets.len() as f64;
             for target in targets {
@@ -132,10 +142,22 @@ impl Profile {
         }
     }
 
-    /// Says that a log covers the time from its first record to its last (microseconds).
-    pub fn cover(&mut self, first_us: i64, last_us: i64) {
-        let (first, last) = (first_us as f64 / 1e6, last_us as f64 / 1e6);
-        self.covered.push((first, last.max(first + SHORTEST_S)));
+    /// Begins a log whose first record is of this time (microseconds). Logs come oldest first.
+    ///
+    /// What its statements did before is not counted unless a log that joins covers it: others
+    /// ran then too.
+    pub fn begin(&mut self, first_us: i64) {
+        let first = first_us as f64 / 1e6;
+        let joins = |log: &&(f64, f64)| log.0 <= first && first <= log.1 + JOIN_S;
+        let earlier = self.covered.iter().filter(joins).map(|log| log.0).reduce(f64::min);
+        self.from_s = earlier.unwrap_or(first);
+    }
+
+    /// Ends the log begun, with a last record of this time (microseconds): what lies between is
+    /// covered.
+    pub fn end(&mut self, last_us: i64) {
+        let last = last_us as f64 / 1e6;
+        self.covered.push((self.from_s, last.max(self.from_s + SHORTEST_S)));
     }
 
     /// Mean duration in milliseconds of the statements whose duration is known.
@@ -235,10 +257,11 @@ mod tests {
     #[test]
     fn statements_are_counted_where_they_fall() {
         let mut profile = Profile::new(2);
-        profile.cover(us(600), us(1200));
+        profile.begin(us(600));
         profile.add(us(700), None, false, &[Some(1)]);
         profile.add(us(710), None, true, &[None]);
         profile.add(us(720), None, false, &[Some(0), Some(1)]);
+        profile.end(us(1200));
         let row = |partition, start_s, foreign, own| Row {
             partition,
             start_s,
@@ -260,8 +283,9 @@ mod tests {
     #[test]
     fn a_long_statement_is_spread_over_the_time_it_ran() {
         let mut profile = Profile::new(1);
-        profile.cover(us(0), us(900));
+        profile.begin(us(0));
         profile.add(us(750), Some(600_000.0), false, &[Some(0)]);
+        profile.end(us(900));
         let loads: Vec<f64> = profile.rows(PRICES).map(|r| r.foreign).collect();
         // 1,000 ms of it a second, while it ran.
         assert_eq!(loads, [250.0, 500.0, 250.0]);
@@ -271,11 +295,12 @@ mod tests {
     #[test]
     fn no_work_is_lost_or_invented() {
         let mut profile = Profile::new(3);
-        profile.cover(us(0), us(3000));
+        profile.begin(us(0));
         for i in 0..100 {
             let duration = (i % 3 > 0).then_some(f64::from(i) * 700.0);
             profile.add(us(900 + i64::from(i) * 20), duration, i % 2 == 0, &[Some(0), None]);
         }
+        profile.end(us(3000));
         let rows = profile.rows(Prices { per_statement: 1.0, per_ms: 1.0 });
         let total: f64 = rows.map(|r| (r.foreign + r.own) * r.seconds).sum();
         let work = |i: i32| if i % 3 > 0 { f64::from(i) * 700.0 } else { 1.0 };
@@ -286,18 +311,42 @@ mod tests {
     #[test]
     fn between_logs_that_do_not_join_nothing_is_known() {
         let mut profile = Profile::new(1);
-        profile.cover(us(150), us(600));
-        profile.cover(us(9000), us(9010));
-        profile.cover(us(700), us(1000));
+        for (first, last) in [(150, 600), (700, 1000), (9000, 9010)] {
+            profile.begin(us(first));
+            profile.end(us(last));
+        }
         let known: Vec<(i64, f64)> = profile.rows(PRICES).map(|r| (r.start_s, r.seconds)).collect();
         assert_eq!(known, [(0, 150.0), (300, 300.0), (600, 300.0), (900, 100.0), (9000, 10.0)]);
     }
 
     #[test]
+    fn what_ran_before_the_log_begins_is_not_counted() {
+        let loads = |earlier: Option<i64>| -> Vec<f64> {
+            let mut profile = Profile::new(1);
+            if let Some(last) = earlier {
+                profile.begin(us(0));
+                profile.end(us(last));
+            }
+            profile.begin(us(540));
+            profile.add(us(540), Some(480_000.0), false, &[Some(0)]);
+            profile.add(us(600), Some(120_000.0), false, &[Some(0)]);
+            profile.end(us(600));
+            let prices = Prices { per_statement: 1.0, per_ms: 0.001 };
+            profile.rows(prices).map(|row| row.foreign * row.seconds).collect()
+        };
+        // Half of the second statement, and of the first one nothing.
+        assert_eq!(loads(None), [60.0]);
+        assert_eq!(loads(Some(100)), [0.0, 60.0]);
+        // A log that joins tells of all else that ran then.
+        assert_eq!(loads(Some(500)), [240.0, 360.0]);
+    }
+
+    #[test]
     fn a_log_of_one_entry_covers_a_second() {
         let mut profile = Profile::new(1);
-        profile.cover(us(100), us(100));
+        profile.begin(us(100));
         profile.add(us(100), None, false, &[Some(0)]);
+        profile.end(us(100));
         let row = Row { partition: 0, start_s: 0, foreign: 3.0, own: 0.0, seconds: 1.0 };
         assert_eq!(profile.rows(PRICES).collect::<Vec<_>>(), [row]);
     }
@@ -305,11 +354,12 @@ mod tests {
     #[test]
     fn the_scale_compares_equal_times_of_day() {
         let mut profile = Profile::new(2);
-        profile.cover(us(0), us(86_400));
+        profile.begin(us(0));
         profile.add(us(100), None, false, &[None]);
         for _ in 0..10 {
             profile.add(us(43_300), None, false, &[Some(1)]);
         }
+        profile.end(us(86_400));
         let prices = Prices { per_statement: 300.0, per_ms: 0.0 };
         let scale = |measured: &[(i64, f64)]| scale(profile.rows(prices), measured);
         // Noon, two days later: ten statements a bucket were imported, 70 units are measured.
