@@ -31,7 +31,7 @@ CREATE TABLE pss.sharded_table (
                         CHECK (quota OPERATOR(pg_catalog.=) 'rows' OR quota OPERATOR(pg_catalog.=) 'bytes'),
     forecast_method     text        NOT NULL DEFAULT 'auto'
                         CHECK (forecast_method OPERATOR(pg_catalog.=) ANY (
-                            '{auto,naive,median,ses,holt,ar,ets,seasonal}'::pg_catalog.text[])),
+                            '{auto,naive,median,ses,holt,ets,ar,seasonal,combined}'::pg_catalog.text[])),
     created_at          timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE pss.sharded_table IS 'parent tables managed by pss';

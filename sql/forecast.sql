@@ -12,5 +12,5 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'pss_alter_table_wrapper';
 COMMENT ON FUNCTION pss_alter_table(regclass, text)
-IS 'changes how a sharded table is treated; NULL: unchanged. forecast_method: auto, naive, median, ses, holt, ar, ets or seasonal';
+IS 'changes how a sharded table is treated; NULL: unchanged. forecast_method: auto, naive, median, ses, holt, ets, ar, seasonal or combined';
 REVOKE ALL ON FUNCTION pss_alter_table(regclass, text) FROM PUBLIC;

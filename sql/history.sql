@@ -23,9 +23,3 @@ COMMENT ON COLUMN pss.history.own_load IS 'mean load of rows that pss routed, co
 COMMENT ON COLUMN pss.history.seconds IS 'measured part of the bucket: the weight of its means, at most 300';
 COMMENT ON COLUMN pss.history.source IS 'sample: measured by the worker; log: imported, and replaced once measured';
 GRANT SELECT ON pss.history TO pg_monitor;
-
-CREATE TABLE pss.history_state (
-    relation    regclass    PRIMARY KEY,
-    imported_at timestamptz NOT NULL
-);
-COMMENT ON TABLE pss.history_state IS 'when means were last imported: what was learnt before them is learnt anew';

@@ -207,7 +207,6 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "outlook",
             "sample",
             "history",
-            "history_state",
             "query_log_import",
             "metric",
             "metric_cost",

@@ -229,9 +229,24 @@ const REPLAY_ROWS: i64 = 500_000;
 /// Rows fetched at a time.
 const REPLAY_BATCH: i64 = 2_000;
 
-/// Gives `f` the newest samples of a table, oldest first: time and readings.
+/// Whether a sample of a table was taken at this very time.
+pub fn taken_at(relation: pg_sys::Oid, at: pg_sys::TimestampTz) -> Result<bool> {
+    catalog::read(|client| {
+        let row = client.select(
+            "SELECT EXISTS (SELECT FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
+                            AND sampled_at OPERATOR(pg_catalog.=) $2)",
+            Some(1),
+            &[relation.into(), timestamp(at).into()],
+        )?;
+        Ok(row.first().get::<bool>(1)?.unwrap_or(false))
+    })
+}
+
+/// Gives `f` the newest samples of a table, those after `after` if given, oldest first: time and
+/// readings.
 pub fn replay(
     table: &ShardedTable,
+    after: Option<pg_sys::TimestampTz>,
     mut f: impl FnMut(pg_sys::TimestampTz, &[Reading]) -> Result<()>,
 ) -> Result<()> {
     let rows = (table.partitions.len() as i64 * REPLAY_STEPS).min(REPLAY_ROWS);
@@ -242,9 +257,10 @@ pub fn replay(
                         idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys_by_size,
                         metric_load, declared_load
                  FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
+                   AND sampled_at OPERATOR(pg_catalog.>) COALESCE($3, '-infinity')
                  ORDER BY sampled_at DESC, partition DESC LIMIT $2) AS newest
              ORDER BY sampled_at, partition",
-            &[table.relation.into(), rows.into()],
+            &[table.relation.into(), rows.into(), after.map(timestamp).into()],
         )?;
         let mut at = 0;
         let mut readings: Vec<Reading> = Vec::new();

@@ -20,9 +20,10 @@ use crate::sampler::{OwnAndForeign, Reading};
 /// only the time counts.
 const LONGEST_GAP: i64 = 360;
 
-/// Part of a step by which a sample may come early or late without being taken
-/// for a step less or a step more.
-const SLACK: f64 = 0.75;
+/// Part of a step by which a sample that ends it may come early; sooner, it is a surplus one.
+const EARLY: f64 = 0.5;
+/// Part of a step by which it may come late; later, a step was missed.
+const LATE: f64 = 0.75;
 
 /// Seconds from the unix epoch to that of a TimestampTz.
 const EPOCH_S: i64 = 946_684_800;
@@ -48,6 +49,7 @@ pub struct Brain {
     next: i64,
     /// When the last step ended.
     step_at: pg_sys::TimestampTz,
+    /// Time of the last sample.
     at: Option<pg_sys::TimestampTz>,
 }
 
@@ -149,10 +151,10 @@ impl Brain {
         }
         let due = (at - self.origin) as f64 / self.interval_us as f64;
         let ahead = due - self.next as f64;
-        if ahead <= -SLACK {
+        if ahead <= -EARLY {
             return false;
         }
-        if ahead >= SLACK {
+        if ahead >= LATE {
             self.pass_over(table, ahead.round() as i64);
         }
         true
@@ -271,6 +273,11 @@ impl Brain {
     /// Foreign load of the last step, by position; `None`: missing.
     pub fn last_foreign(&self) -> &[Option<f64>] {
         &self.foreign
+    }
+
+    /// The time after which forecasts count: that of the last step; `None` before the first.
+    pub fn stepped_at(&self) -> Option<pg_sys::TimestampTz> {
+        self.at.map(|_| self.step_at)
     }
 
     /// Time between two steps, in microseconds.

@@ -16,10 +16,12 @@ use crate::sampler::timestamp;
 const BUCKET_US: i64 = 300_000_000;
 /// Samples that are folded at a time, about.
 const FOLD_ROWS: i64 = 500_000;
+
 /// Makes the buckets that are complete since the last time, as many as go at a time.
 ///
 /// What was declared is left out: it must not be learnt. A load counts for the whole interval that it was measured in; where the interval spans several
-/// buckets, for each by the part that lies in it. Imported buckets are replaced.
+/// buckets, for each by the part that lies in it. What had been declared is left out, as it is
+/// from what forecasters see. Imported buckets are replaced.
 pub fn fold(relation: pg_sys::Oid) -> Result<()> {
     catalog::as_extension_owner(|| {
         let Some((from, to)) = unfolded(relation)? else { return Ok(()) };

@@ -1,9 +1,9 @@
 //! What this process remembers of each table between two cycles.
 //!
-//! A memory is good only while it has seen every sample in pss.sample, the
-//! newest included; otherwise (another process sampled meanwhile, a rollback,
-//! a restart, a changed table, interval or method) it is made anew: from the
-//! means in pss.history, then from the newest samples.
+//! A memory is good only while it has seen every sample in pss.sample. What
+//! another process sampled meanwhile is taken in; after a rollback, a restart,
+//! or a change of table, interval or method it is made anew: from the means in
+//! pss.history, then from the newest samples.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -73,13 +73,46 @@ pub fn recall(table: &ShardedTable) -> Result<Memory> {
 
 fn remember(table: &ShardedTable, newest: Option<pg_sys::TimestampTz>) -> Result<Memory> {
     let fingerprint = Fingerprint::of(table);
-    if let Some(memory) = MEMORIES.with_borrow_mut(|m| m.remove(&table.relation))
-        && memory.sampled_at == newest
+    if let Some(mut memory) = MEMORIES.with_borrow_mut(|m| m.remove(&table.relation))
         && memory.fingerprint == fingerprint
+        && (memory.sampled_at == newest || memory.catch_up(table, newest)?)
     {
         return Ok(memory);
     }
     rebuild(table, newest, fingerprint)
+}
+
+impl Memory {
+    /// Takes in what others have sampled since. False: the newest sample known here is not there
+    /// (any more), so that nothing is certain.
+    fn catch_up(
+        &mut self,
+        table: &ShardedTable,
+        newest: Option<pg_sys::TimestampTz>,
+    ) -> Result<bool> {
+        let Some(known) = self.sampled_at else { return Ok(false) };
+        if !sampler::taken_at(table.relation, known)? {
+            return Ok(false);
+        }
+        let rehearse_from = rehearse_from(newest, self.brain.interval_us());
+        sampler::replay(table, Some(known), |at, readings| {
+            self.brain.observe(table, at, readings);
+            if rehearse_from.is_some_and(|from| at >= from) {
+                self.brain.rehearse();
+            }
+            self.sampled_at = Some(at);
+            Ok(())
+        })?;
+        Ok(true)
+    }
+}
+
+/// From when on a replay is to know how policies did.
+fn rehearse_from(
+    newest: Option<pg_sys::TimestampTz>,
+    interval_us: i64,
+) -> Option<pg_sys::TimestampTz> {
+    newest.map(|at| at.saturating_sub(REHEARSED_STEPS * interval_us))
 }
 
 pub fn keep(relation: pg_sys::Oid, memory: Memory) {
@@ -97,17 +130,17 @@ fn rebuild(
     fingerprint: Fingerprint,
 ) -> Result<Memory> {
     let interval_us = i64::from(fingerprint.interval_ms) * 1000;
-    let rehearse_from = newest.map(|at| at.saturating_sub(REHEARSED_STEPS * interval_us));
+    let rehearse_from = rehearse_from(newest, interval_us);
     let expected = inputs::timetable(table, rehearse_from)?;
     let begin = |origin| {
-        let method = table.forecast_method;
-        let mut brain = Brain::new(table.partitions.len(), interval_us, origin, method);
+        let n = table.partitions.len();
+        let mut brain = Brain::new(n, interval_us, origin, table.forecast_method);
         brain.expect(expected.clone());
         brain
     };
     let mut brain = None;
     let mut sampled_at = None;
-    sampler::replay(table, |at, readings| {
+    sampler::replay(table, None, |at, readings| {
         let brain = match &mut brain {
             Some(brain) => brain,
             None => brain.insert(begin(at)),

@@ -41,12 +41,14 @@ fn pss_forecast(
 }
 
 fn path(relation: Option<pg_sys::Oid>, horizon: Option<Interval>) -> Result<Vec<Point>> {
-    let table = &meta_for_select(relation)?.table;
+    let relation = meta_for_select(relation)?.table.relation;
     let steps = steps(horizon)?;
+    // As the catalog has it now: a session's description does not follow the method.
+    let table = &catalog::require_sharded_table(relation)?;
     catalog::as_extension_owner(|| {
         let memory = memory::recall(table)?;
         let mut points = Vec::new();
-        if let Some(from) = memory.sampled_at {
+        if let Some(from) = memory.brain.stepped_at() {
             for (position, forecaster) in memory.brain.forecasters().iter().enumerate() {
                 let number = i32::from(table.partitions[position].number);
                 for (i, p) in memory.brain.path(position, steps).into_iter().enumerate() {

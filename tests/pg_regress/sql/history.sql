@@ -36,6 +36,8 @@ SELECT * FROM pss.history ORDER BY bucket, partition;
 -- Buckets are made when they are complete, once; more samples continue where it stopped.
 SELECT sample(0, '2026-03-02 10:16:00+00', 5);
 SELECT sample(0, '2026-03-02 10:20:00+00', 6);
+-- What was declared is known without having been learnt.
+UPDATE pss.sample SET declared_load = 2 WHERE sampled_at = '2026-03-02 10:20:00+00';
 SELECT relation FROM pss_refresh();
 SELECT * FROM pss.history WHERE bucket > '2026-03-02 10:00+00' AND source = 'sample' ORDER BY bucket, partition;
 SELECT relation FROM pss_refresh();
@@ -54,7 +56,5 @@ INSERT INTO pss.history VALUES ('t', 0, '2026-03-02 10:00+00', 1, 0, 300, 'dream
 
 -- It goes with its table.
 INSERT INTO pss.history VALUES ('t', 0, '2026-03-02 10:00+00', 1, 0, 300, 'log');
-INSERT INTO pss.history_state VALUES ('t', now());
 DROP TABLE t;
 SELECT count(*) FROM pss.history;
-SELECT count(*) FROM pss.history_state;
