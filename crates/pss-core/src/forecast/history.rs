@@ -5,7 +5,7 @@
 //! their place; they are never filled in.
 
 /// Steps that are always kept once seen; two cycles of the longest period must fit.
-pub(super) const KEPT: usize = 640;
+pub(super) const KEPT: usize = 512;
 /// Steps dropped at a time, so that the values stay one contiguous slice at little cost.
 const SLACK: usize = 64;
 /// Most steps a history holds.
@@ -31,6 +31,12 @@ impl History {
             self.first += SLACK;
         }
         self.values.push(value);
+    }
+
+    /// Lets many missing steps pass at once: all that was kept is forgotten.
+    pub fn pass(&mut self, steps: usize) {
+        self.first = self.end() + steps;
+        self.values.clear();
     }
 
     /// Number of the step that the next push will have.

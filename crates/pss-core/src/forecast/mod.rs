@@ -1,17 +1,27 @@
 //! Forecasts of one load series, a few steps ahead, with an interval.
 //!
-//! A small pool of cheap models runs beside last value; each is scored on what then really came
-//! and used only while it beats last value. A [`Forecaster`] must never look ahead: its answers
-//! at a step depend on the values pushed until then and on nothing else, so replaying the same
-//! values restores the same state.
+//! A pool of cheap models runs beside last value; each is scored on what then really came, and used
+//! only while it beats last value. A [`Forecaster`] must never look ahead: its answers at a step
+//! depend on the values pushed until then and on nothing else, so replaying the same values
+//! restores the same state.
 //!
-//! - `history`: the bounded past, by step number
-//! - `smoothing`, `seasonal`: the models; `period`: the season's length
-//! - `selection`: scores and choice; `interval`: quantiles of past errors
+//! - `method`: names and values that users see; `models`: the pool
+//! - `history`: the recent past by step; `calendar`: the coarse past by time of day and week
+//! - `smoothing`, `ets`, `regression` on `features`, `seasonal`: the models; `period`: the season's
+//!   length
+//! - `horizon`: what was said and what came, one horizon ahead; `selection`: scores and choice;
+//!   `interval`: quantiles of past errors
 
+mod calendar;
+pub mod ets;
+mod features;
 mod history;
+mod horizon;
 mod interval;
+mod method;
+mod models;
 mod period;
+mod regression;
 mod seasonal;
 mod selection;
 mod smoothing;
@@ -20,169 +30,53 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use method::{Config, Method, Prediction, Score};
+
+use calendar::Calendar;
+use ets::Ets;
+use features::Origin;
 use history::History;
-use interval::Errors;
+use horizon::{Horizon, Said};
+use models::{ByModel, FIRST_CYCLE, MODELS, Model, NAIVE};
 use period::PeriodFinder;
-use seasonal::Season;
-use selection::Records;
-use smoothing::{Levels, Smoother, Smoothers};
+use seasonal::{SHAPE_COUNT, Season};
+use smoothing::{Smoother, Smoothers};
 
-/// A model with its parameters; each is scored by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Model {
-    Smoother(Smoother),
-    /// The seasonal model, by index of its parameters.
-    Seasonal(usize),
-}
-
-const MODELS: [Model; 9] = [
-    Model::Smoother(Smoother::Naive),
-    Model::Smoother(Smoother::Median),
-    Model::Smoother(Smoother::Ses(0)),
-    Model::Smoother(Smoother::Ses(1)),
-    Model::Smoother(Smoother::Ses(2)),
-    Model::Smoother(Smoother::Holt(0)),
-    Model::Smoother(Smoother::Holt(1)),
-    Model::Seasonal(0),
-    Model::Seasonal(1),
-];
-/// The first of the seasonal models, which are last.
-const FIRST_SEASONAL: usize = MODELS.len() - seasonal::SHAPE_COUNT;
-
-/// Loads are cut here, far above any real one, so that squares stay finite.
+/// Models see loads cut here, far above any real one, so that squares stay finite.
 const LARGEST: f64 = 1e15;
 /// The farthest horizon that can be configured.
-const LONGEST_HORIZON: usize = 192;
-/// Steps of the past on which a season found just now is judged.
+const LONGEST_HORIZON: usize = 1024;
+/// Steps of the past, at least, on which a season found just now is judged.
 const TRIAL_STEPS: usize = 40;
 /// Two scans whose periods differ by less than this share agree.
 const SAME_PERIOD: f64 = 0.03;
-
-/// A forecasting method, by the name that users know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// The last value.
-    Naive,
-    /// The median of the last five values.
-    Median,
-    /// Simple exponential smoothing.
-    Ses,
-    /// Holt's linear trend, damped.
-    Holt,
-    /// Past cycles plus the recent offset from them.
-    Seasonal,
-}
-
-impl Method {
-    /// All methods, the simplest first.
-    pub const ALL: [Method; 5] =
-        [Method::Naive, Method::Median, Method::Ses, Method::Holt, Method::Seasonal];
-
-    /// The method of this name; `None` if there is none.
-    pub fn from_name(name: &str) -> Option<Method> {
-        Method::ALL.into_iter().find(|method| method.name() == name)
-    }
-
-    /// The name as it stands in views: naive, median, ses, holt, seasonal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Naive => "naive",
-            Method::Median => "median",
-            Method::Ses => "ses",
-            Method::Holt => "holt",
-            Method::Seasonal => "seasonal",
-        }
-    }
-}
-
-impl Model {
-    fn method(self) -> Method {
-        match self {
-            Model::Smoother(Smoother::Naive) => Method::Naive,
-            Model::Smoother(Smoother::Median) => Method::Median,
-            Model::Smoother(Smoother::Ses(_)) => Method::Ses,
-            Model::Smoother(Smoother::Holt(_)) => Method::Holt,
-            Model::Seasonal(_) => Method::Seasonal,
-        }
-    }
-}
-
-/// Settings of a [`Forecaster`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Seconds between two steps.
-    pub step_s: f64,
-    /// Absolute number of the first step that will be pushed: its unix time / `step_s`. It gives
-    /// each step its time of day.
-    pub first_step: i64,
-    /// Horizons at which models are scored and chosen, in steps, ascending, each in 1..=192; those
-    /// in between follow from them. The last is the farthest that can be asked for.
-    pub horizons: Vec<usize>,
-    /// Share of coming values that an interval should hold; cut to 0.5..=0.95.
-    pub coverage: f64,
-    /// The one method to use; `None`: at each horizon the one that lately was best.
-    pub method: Option<Method>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            step_s: 10.0,
-            first_step: 0,
-            horizons: vec![1, 2, 3, 6, 12, 24, 48, 90],
-            coverage: 0.8,
-            method: None,
-        }
-    }
-}
-
-/// A forecast for one step. All three are finite, not negative, and `lo <= value <= hi`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prediction {
-    /// The load expected.
-    pub value: f64,
-    /// Lower end of the interval.
-    pub lo: f64,
-    /// Upper end of the interval.
-    pub hi: f64,
-}
-
-/// Recent error of a method at a horizon.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Score {
-    /// The method; of its parameter sets, the best.
-    pub method: Method,
-    /// Steps ahead.
-    pub horizon: usize,
-    /// Discounted mean absolute error, divided by last value's over the same steps.
-    pub relative_error: f64,
-}
+/// The usual step is a mean over about so many; one step counts as so many usual ones at most.
+const SCALE_MEMORY: f64 = 100.0;
+const SCALE_CUT: f64 = 8.0;
+/// Power of a model's error by which its weight in the combination falls.
+const COMBINE: i32 = 12;
 
 /// Forecasts one series. Give it every step, in order, and ask at any time.
 #[derive(Debug, Clone)]
 pub struct Forecaster {
     config: Config,
-    /// Horizons at which models are scored and chosen: 1, 2, 3, then doubling, then the last.
-    horizons: Vec<usize>,
     /// The last known value, in the precision it came in.
     last: Option<f64>,
+    /// Known values so far.
+    known: usize,
+    /// The usual step: mean absolute difference of neighbouring known values.
+    scale: f64,
     history: History,
+    calendar: Calendar,
     smoothers: Smoothers,
-    /// Levels after each of the last steps: what was known at origin `o` is at `o % len`.
-    origins: Vec<Levels>,
+    ets: Ets,
     finder: PeriodFinder,
-    /// The seasonal models, once a period is found.
+    /// The models of the cycle, once a period is found.
     season: Option<Season>,
     /// A different period that one scan has proposed and the next one must confirm.
     proposed: Option<f64>,
-    records: Records<{ MODELS.len() }>,
-    /// Model in use, by scored horizon.
-    chosen: Vec<usize>,
-    /// Forecasts issued and not yet due, by scored horizon `h`: the one for step `s` is at
-    /// `s % h`, which is also where the one for `s + h` goes when `s` has come.
-    issued: Vec<Vec<f32>>,
-    /// Errors of issued forecasts, by scored horizon.
-    errors: Vec<Errors>,
+    /// Scored horizons, nearest first.
+    horizons: Vec<Horizon>,
 }
 
 impl Forecaster {
@@ -195,23 +89,21 @@ impl Forecaster {
         if horizons.is_empty() {
             horizons.push(1);
         }
-        let farthest = horizons[horizons.len() - 1];
+        let step_s = if config.step_s > 0.0 { config.step_s } else { 1.0 };
         let coverage = config.coverage.clamp(0.5, 0.95);
-        let config = Config { horizons: horizons.clone(), coverage, ..config };
         Forecaster {
             last: None,
+            known: 0,
+            scale: 0.0,
             history: History::new(),
+            calendar: Calendar::new(step_s, horizons[horizons.len() - 1]),
             smoothers: Smoothers::new(),
-            origins: vec![Levels::UNKNOWN; farthest + 1],
+            ets: Ets::new(),
             finder: PeriodFinder::new(),
             season: None,
             proposed: None,
-            records: Records::new(&horizons),
-            chosen: vec![0; horizons.len()],
-            issued: horizons.iter().map(|&h| vec![f32::NAN; h]).collect(),
-            errors: vec![Errors::new(); horizons.len()],
-            horizons,
-            config,
+            horizons: horizons.iter().map(|&steps| Horizon::new(steps)).collect(),
+            config: Config { step_s, horizons, coverage, ..config },
         }
     }
 
@@ -222,52 +114,49 @@ impl Forecaster {
         forecaster
     }
 
+    /// Takes the mean load of `span_s` seconds from `start_s` on (unix time): what is known of the
+    /// time before the first step. Times must not go backwards.
+    pub fn learn(&mut self, start_s: i64, span_s: u32, mean: f64) {
+        if let Some(mean) = as_load(mean) {
+            self.calendar.learn(start_s as f64, f64::from(span_s), mean.min(LARGEST));
+        }
+    }
+
     /// Takes the load of the next step. `None` means missing: time passes and nothing is learnt.
     /// What is not a load (negative, not a number, infinite) is missing too.
     pub fn push(&mut self, load: Option<f64>) {
-        let load = load.filter(|y| y.is_finite() && *y >= 0.0).map(|y| y.min(LARGEST));
+        let load = load.and_then(as_load);
         let step = self.history.end();
-        if let Some(load) = load {
-            self.score(step, load as f32);
-            self.history.push(load as f32);
-            self.smoothers.observe(load as f32);
-            self.last = Some(load);
-        } else {
-            self.history.push(f32::NAN);
-            self.smoothers.skip();
+        let y = load.map_or(f32::NAN, |load| load.min(LARGEST) as f32);
+        self.horizons.iter_mut().for_each(|horizon| horizon.settle(step, y));
+        self.history.push(y);
+        match load {
+            Some(load) => self.observe(step, load, y),
+            None => self.smoothers.skip(),
         }
-        let len = self.origins.len();
-        self.origins[step % len] = self.smoothers.levels();
+        self.ets.observe(&self.history);
         if let Some(season) = &mut self.season {
             season.observe(&self.history, step);
         }
         if let Some(found) = self.finder.advance(self.history.values()) {
             self.consider(found);
         }
-        self.choose();
-        self.issue(step);
+        self.choose(step);
+        self.note(step);
     }
 
     /// Passes over steps whose loads are missing.
     pub fn skip(&mut self, steps: usize) {
-        (0..steps.min(history::CAPACITY)).for_each(|_| self.push(None));
+        let felt = steps.min(history::CAPACITY);
+        (0..felt).for_each(|_| self.push(None));
+        if steps > felt {
+            self.history.pass(steps - felt);
+        }
     }
 
     /// The farthest horizon, in steps.
     pub fn farthest(&self) -> usize {
-        self.horizons[self.horizons.len() - 1]
-    }
-
-    /// What one method says for `h` steps ahead; `None` where [`Forecaster::predict`] gives none.
-    /// A method that knows nothing yet (no period found) says the last value.
-    pub fn predict_by(&self, method: Method, h: usize) -> Option<f64> {
-        if h == 0 || h > self.farthest() {
-            return None;
-        }
-        let of = |model: &usize| MODELS[*model].method() == method;
-        let ratio = |model: usize| self.records.ratio(self.scored(h), model).unwrap_or(f32::MAX);
-        let best = (0..MODELS.len()).filter(of).min_by(|&a, &b| ratio(a).total_cmp(&ratio(b)));
-        self.value_of(best.unwrap_or(0), h)
+        self.horizons[self.horizons.len() - 1].steps
     }
 
     /// The forecast for `h` steps after the last one pushed; `None` before the first known value
@@ -277,6 +166,16 @@ impl Forecaster {
             return None;
         }
         self.predict_within(h, |at| self.quantiles(at))
+    }
+
+    /// What one method says for `h` steps ahead; `None` where [`Forecaster::predict`] gives none.
+    /// Of its parameter sets the one that lately did best speaks; a method that knows nothing yet
+    /// (no period found) says the last value.
+    pub fn predict_by(&self, method: Method, h: usize) -> Option<f64> {
+        if h == 0 || h > self.farthest() {
+            return None;
+        }
+        self.value(self.best_of(method, self.scored(h)), h)
     }
 
     /// Forecasts for 1, 2, ... `h_max` steps ahead, as [`Forecaster::predict`] gives them; empty
@@ -289,12 +188,12 @@ impl Forecaster {
 
     /// The method in use for the next step.
     pub fn method(&self) -> Method {
-        MODELS[self.chosen[0]].method()
+        self.method_at(1)
     }
 
     /// The method in use for `h` steps ahead; that of the farthest horizon for any beyond.
     pub fn method_at(&self, h: usize) -> Method {
-        MODELS[self.chosen[self.scored(h)]].method()
+        MODELS[self.horizons[self.scored(h)].chosen].method()
     }
 
     /// The season's length in steps, if one is found.
@@ -305,57 +204,40 @@ impl Forecaster {
     /// Recent errors relative to last value, per method and scored horizon; what has too little
     /// evidence is left out.
     pub fn scores(&self) -> Vec<Score> {
-        let mut scores: Vec<Score> = Vec::new();
-        for (at, &horizon) in self.horizons.iter().enumerate() {
-            for (index, model) in MODELS.iter().enumerate() {
-                let Some(ratio) = self.records.ratio(at, index) else { continue };
-                let (method, relative_error) = (model.method(), f64::from(ratio));
-                match scores.iter_mut().find(|s| s.method == method && s.horizon == horizon) {
-                    Some(score) => score.relative_error = score.relative_error.min(relative_error),
-                    None => scores.push(Score { method, horizon, relative_error }),
-                }
-            }
+        let mut scores = Vec::new();
+        for (at, horizon) in self.horizons.iter().enumerate() {
+            scores.extend(Method::ALL.into_iter().filter_map(|method| {
+                let ratio = horizon.records.ratio(self.best_of(method, at))?;
+                Some(Score { method, horizon: horizon.steps, relative_error: ratio.into() })
+            }));
         }
         scores
     }
 
     /// Bytes of memory it takes: itself and what it owns.
     pub fn bytes(&self) -> usize {
-        let ring = |ring: &Vec<f32>| size_of_val(ring) + size_of::<f32>() * ring.capacity();
         size_of_val(self)
-            + size_of::<usize>() * (3 * self.horizons.capacity())
-            + size_of::<Levels>() * self.origins.capacity()
-            + size_of::<Errors>() * self.errors.capacity()
+            + size_of::<usize>() * self.config.horizons.capacity()
+            + size_of::<Horizon>() * self.horizons.capacity()
+            + self.horizons.iter().map(Horizon::bytes).sum::<usize>()
             + self.history.bytes()
+            + self.calendar.bytes()
             + self.finder.bytes()
-            + self.records.bytes()
-            + self.season.as_ref().map_or(0, Season::bytes)
-            + self.issued.iter().map(ring).sum::<usize>()
     }
 
-    /// Scores every forecast that was made for `step`, whose value is now known.
-    fn score(&mut self, step: usize, y: f32) {
-        for (at, &h) in self.horizons.iter().enumerate() {
-            let Some(origin) = step.checked_sub(h) else { break };
-            let levels = &self.origins[origin % self.origins.len()];
-            let naive = (y - levels.forecast(Smoother::Naive, h)).abs();
-            if naive.is_nan() {
-                continue;
-            }
-            let issued = self.issued[at][step % h];
-            if !issued.is_nan() && step.is_multiple_of(error_stride(h)) {
-                self.errors[at].push(y - issued);
-            }
-            for (index, model) in MODELS.iter().enumerate() {
-                let forecast = match *model {
-                    Model::Smoother(smoother) => levels.forecast(smoother, h),
-                    Model::Seasonal(shape) => self.seasonal(shape, origin, h),
-                };
-                if !forecast.is_nan() {
-                    self.records.add(at, index, (y - forecast.max(0.0)).abs(), naive);
-                }
-            }
+    /// Takes a known load into all that learns from it at once; `y` is what models see of it.
+    fn observe(&mut self, step: usize, load: f64, y: f32) {
+        // A load that stands still says nothing about how far it goes when it moves.
+        if let Some(last) = self.last.filter(|&last| last != load) {
+            let difference = (load - last).abs().min(LARGEST);
+            let cut = if self.known > 10 { SCALE_CUT * self.scale } else { f64::INFINITY };
+            let share = (1.0 / self.known as f64).max(1.0 / SCALE_MEMORY);
+            self.scale += share * (difference.min(cut.max(f64::MIN_POSITIVE)) - self.scale);
         }
+        self.smoothers.observe(y);
+        self.calendar.observe(self.config.first_step.saturating_add(step as i64), y);
+        self.last = Some(load);
+        self.known += 1;
     }
 
     /// Weighs what a scan for the period found against what is in use.
@@ -371,80 +253,228 @@ impl Forecaster {
                 season.period = period;
             }
         } else if current.is_none() || agrees(found, self.proposed) {
-            let origins = self.origins.len();
-            self.season = found.map(|period| Season::new(period, &self.history, origins));
-            self.try_season();
+            self.season = found.map(|period| self.try_season(period));
+            if self.season.is_none() {
+                self.forget_season();
+            }
         }
         self.proposed = found;
     }
 
-    /// Scores the seasonal models on the recent past, as if the period had been known then.
-    fn try_season(&mut self) {
-        (FIRST_SEASONAL..MODELS.len()).for_each(|model| self.records.forget(model));
+    /// The models of a period, with the records they would have, had it been known before: they
+    /// go through the recent past step by step.
+    fn try_season(&mut self, period: f64) -> Season {
+        let mut season = Season::new(period);
         let end = self.history.end();
-        let oldest = end.saturating_sub(self.origins.len());
-        for step in end.saturating_sub(TRIAL_STEPS)..end {
-            let y = self.history.at(step);
-            for (at, &h) in self.horizons.iter().enumerate() {
-                let Some(origin) = step.checked_sub(h).filter(|&o| o >= oldest) else { break };
-                let naive = (y - self.history.known_until(origin)).abs();
-                for (index, model) in MODELS.iter().enumerate() {
-                    let Model::Seasonal(shape) = *model else { continue };
-                    let forecast = self.seasonal(shape, origin, h);
-                    if !(forecast.is_nan() || naive.is_nan()) {
-                        self.records.add(at, index, (y - forecast.max(0.0)).abs(), naive);
-                    }
+        let trial = end.saturating_sub(TRIAL_STEPS.max(period.ceil() as usize));
+        let mut errors = vec![[0.0f32; 1 + SHAPE_COUNT]; self.horizons.len()];
+        for origin in trial.saturating_sub(self.farthest()).max(self.history.first())..end {
+            season.observe(&self.history, origin);
+            let last = self.history.known_until(origin);
+            for (horizon, errors) in self.horizons.iter().zip(&mut errors) {
+                let target = origin + horizon.steps;
+                let y = self.history.at(target);
+                let said: [f32; SHAPE_COUNT] = std::array::from_fn(|shape| {
+                    season.forecast(&self.history, shape, origin, horizon.steps)
+                });
+                if target < trial || y.is_nan() || last.is_nan() || said.iter().any(|s| s.is_nan())
+                {
+                    continue;
+                }
+                errors[0] += (y - last).abs();
+                for (error, said) in errors[1..].iter_mut().zip(said) {
+                    *error += (y - said.max(0.0)).abs();
                 }
             }
+        }
+        // A horizon too far to be tried is taken to be like the one before it.
+        let mut ratios = [1.0; SHAPE_COUNT];
+        for (horizon, errors) in self.horizons.iter_mut().zip(errors) {
+            for (shape, ratio) in ratios.iter_mut().enumerate() {
+                if errors[0] > 0.0 {
+                    *ratio = errors[1 + shape] / errors[0];
+                }
+                horizon.records.assume(FIRST_CYCLE + shape, *ratio);
+            }
+        }
+        season
+    }
+
+    /// What has no period any more stands no better than last value.
+    fn forget_season(&mut self) {
+        for horizon in &mut self.horizons {
+            (0..SHAPE_COUNT).for_each(|shape| horizon.records.assume(FIRST_CYCLE + shape, 1.0));
         }
     }
 
     /// Chooses the model for each scored horizon. One that is not scored yet follows the next
     /// shorter one.
-    fn choose(&mut self) {
+    fn choose(&mut self, step: usize) {
         for at in 0..self.horizons.len() {
-            let shorter = self.chosen[at.saturating_sub(1)];
-            self.chosen[at] = self.records.choose(at, self.chosen[at]).unwrap_or(shorter);
+            let chosen = match self.config.method {
+                Some(method) => self.best_of(method, at),
+                None => {
+                    let shorter = self.horizons[at.saturating_sub(1)].chosen;
+                    let horizon = &self.horizons[at];
+                    horizon.records.choose(horizon.chosen).unwrap_or(shorter)
+                }
+            };
+            self.horizons[at].chosen = chosen;
+            self.horizons[at].refit(step);
         }
     }
 
-    /// Keeps what is forecast at `step`, to learn its errors when the time comes.
-    fn issue(&mut self, step: usize) {
+    /// Of the models of a method, the one that lately did best at a scored horizon.
+    fn best_of(&self, method: Method, at: usize) -> usize {
+        let records = &self.horizons[at].records;
+        let of = |model: &usize| MODELS[*model].method() == method;
+        let best = (0..MODELS.len())
+            .filter(of)
+            .min_by(|&a, &b| records.error(a).total_cmp(&records.error(b)));
+        best.unwrap_or(0)
+    }
+
+    /// Writes down what is said at `step` at each horizon whose turn it is.
+    fn note(&mut self, step: usize) {
+        if self.last.is_none() {
+            return;
+        }
         for at in 0..self.horizons.len() {
-            let h = self.horizons[at];
-            let value = self.value(h).map_or(f32::NAN, |value| value as f32);
-            self.issued[at][step % h] = value;
+            if !self.horizons[at].is_origin(step) {
+                continue;
+            }
+            let h = self.horizons[at].steps;
+            let features = self.origin().features(h);
+            let models = self.pool(at, self.regressed(at, &features));
+            let scale = self.usual_step();
+            let horizon = &mut self.horizons[at];
+            let issued = models[horizon.chosen];
+            let issued = if issued.is_nan() { models[NAIVE] } else { issued };
+            horizon.note(step, Said { scale, features, models, issued });
         }
     }
 
-    /// The forecast of the model in use.
-    fn value(&self, h: usize) -> Option<f64> {
-        self.value_of(self.chosen[self.scored(h)], h)
+    /// What all models say at a scored horizon, not negative; NaN where one has no answer.
+    fn pool(&self, at: usize, regressed: f32) -> ByModel {
+        let h = self.horizons[at].steps;
+        let mut said = MODELS.map(|model| match model {
+            Model::Ar => regressed,
+            Model::Combined => f32::NAN,
+            model => self.plain(model, h),
+        });
+        // Not `max`, which makes a number of NaN.
+        said.iter_mut().filter(|said| **said < 0.0).for_each(|said| *said = 0.0);
+        said[MODELS.len() - 1] = self.combined(at, &said[..MODELS.len() - 1]);
+        said
+    }
+
+    /// The weighted mean of what models say.
+    fn combined(&self, at: usize, said: &[f32]) -> f32 {
+        let records = &self.horizons[at].records;
+        let errors = || (0..said.len()).map(|model| records.error(model));
+        let least = errors().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (said, error) in said.iter().zip(errors()).filter(|(said, _)| !said.is_nan()) {
+            let weight = (least / error.max(least)).powi(COMBINE);
+            sum += weight * said;
+            weights += weight;
+        }
+        sum / weights
+    }
+
+    /// What a model that needs no scored horizon says; NaN where it has no answer.
+    fn plain(&self, model: Model, h: usize) -> f32 {
+        let origin = self.history.end() - 1;
+        match model {
+            Model::Smoother(smoother) => self.smoothers.levels().forecast(smoother, h),
+            Model::Ets => self.ets.forecast(h),
+            Model::Cycle(shape) => match &self.season {
+                Some(season) => season.forecast(&self.history, shape, origin, h),
+                None => f32::NAN,
+            },
+            Model::Day => {
+                let step = self.config.first_step.saturating_add(origin as i64);
+                let moves = self.calendar.moves(step, step + h as i64);
+                let day = if moves.day.is_nan() { moves.yesterday } else { moves.day };
+                let levels = self.smoothers.levels();
+                let level = |smoother| levels.forecast(smoother, h);
+                0.5 * (level(Smoother::Naive) + level(Smoother::Ses(1))) + day
+            }
+            Model::Ar | Model::Combined => f32::NAN,
+        }
+    }
+
+    /// What a regression says.
+    fn regressed(&self, at: usize, features: &features::Features) -> f32 {
+        let last = self.last.unwrap_or(0.0) as f32;
+        last + self.usual_step() * self.horizons[at].regression.predict(features)
+    }
+
+    /// The usual step, above zero.
+    fn usual_step(&self) -> f32 {
+        (self.scale as f32).max(f32::MIN_POSITIVE)
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin {
+            history: &self.history,
+            calendar: &self.calendar,
+            levels: self.smoothers.levels(),
+            period: self.period(),
+            step_s: self.config.step_s,
+            first_step: self.config.first_step,
+            scale: self.usual_step(),
+        }
     }
 
     /// The forecast of one model; last value where that model has no answer.
-    fn value_of(&self, model: usize, h: usize) -> Option<f64> {
+    fn value(&self, model: usize, h: usize) -> Option<f64> {
         let last = self.last?;
-        let origin = self.history.end() - 1;
         let forecast = match MODELS[model] {
             Model::Smoother(Smoother::Naive) => last,
-            Model::Smoother(smoother) => f64::from(self.smoothers.levels().forecast(smoother, h)),
-            Model::Seasonal(shape) => f64::from(self.seasonal(shape, origin, h)),
+            Model::Ar | Model::Combined => self.between_horizons(model, h, last),
+            model => self.plain(model, h).into(),
         };
         Some(if forecast.is_finite() { forecast.max(0.0) } else { last })
     }
 
-    /// What the seasonal model says at `origin`; NaN without a period.
-    fn seasonal(&self, shape: usize, origin: usize, h: usize) -> f32 {
-        match &self.season {
-            Some(season) => season.forecast(&self.history, shape, origin, h),
-            None => f32::NAN,
+    /// What a model that lives at scored horizons says for `h`: between them, as far from the cycle
+    /// as lies on the line from one to the other.
+    fn between_horizons(&self, model: usize, h: usize, last: f64) -> f64 {
+        let at = self.scored(h);
+        let far = self.horizons[at].steps;
+        let right = self.at_horizon(model, at);
+        if far == h {
+            return right;
         }
+        let (near, left) = match at.checked_sub(1) {
+            Some(before) => (self.horizons[before].steps, self.at_horizon(model, before)),
+            None => (0, last),
+        };
+        let cycle = |h: usize| if h == 0 { last } else { self.cycle(h) };
+        let (left, right) = (left - cycle(near), right - cycle(far));
+        cycle(h) + left + (h - near) as f64 / (far - near) as f64 * (right - left)
+    }
+
+    /// What a model that lives at scored horizons says for one of them.
+    fn at_horizon(&self, model: usize, at: usize) -> f64 {
+        let regressed = self.regressed(at, &self.origin().features(self.horizons[at].steps));
+        let said = match MODELS[model] {
+            Model::Ar => regressed.max(0.0),
+            _ => self.pool(at, regressed)[model],
+        };
+        said.into()
+    }
+
+    /// The cycle known best: the one found in the data, else the day, else none at all.
+    fn cycle(&self, h: usize) -> f64 {
+        let known = [Model::Cycle(0), Model::Day].map(|model| self.plain(model, h));
+        known.into_iter().find(|said| said.is_finite()).unwrap_or(0.0).into()
     }
 
     /// Index of the scored horizon that stands for `h`: the first not shorter.
     fn scored(&self, h: usize) -> usize {
-        self.horizons.partition_point(|&scored| scored < h).min(self.horizons.len() - 1)
+        self.horizons.partition_point(|scored| scored.steps < h).min(self.horizons.len() - 1)
     }
 
     /// The prediction for `h`, its interval taken from the quantiles of the errors at the scored
@@ -454,15 +484,16 @@ impl Forecaster {
         h: usize,
         quantiles: impl Fn(usize) -> Option<(f64, f64)>,
     ) -> Option<Prediction> {
-        let value = self.value(h)?;
         let at = self.scored(h);
+        let value = self.value(self.horizons[at].chosen, h)?;
         let right = quantiles(at);
-        let (lo, hi) = match (right, self.horizons[at] == h) {
+        let far = self.horizons[at].steps;
+        let (lo, hi) = match (right, far == h || at == 0) {
             // Nothing is known of the errors yet: as much as the value itself.
             (None, _) => (-value, value),
             (Some(right), true) => right,
             (Some(right), false) => {
-                let (near, far) = (self.horizons[at - 1], self.horizons[at]);
+                let near = self.horizons[at - 1].steps;
                 let part = (h - near) as f64 / (far - near) as f64;
                 let left = quantiles(at - 1).unwrap_or(right);
                 (left.0 + part * (right.0 - left.0), left.1 + part * (right.1 - left.1))
@@ -476,15 +507,15 @@ impl Forecaster {
     /// horizon, widened as a random walk's.
     fn quantiles(&self, at: usize) -> Option<(f64, f64)> {
         (0..=at).rev().find_map(|shorter| {
-            let (lo, hi) = self.errors[shorter].interval(self.config.coverage)?;
-            let widen = (self.horizons[at] as f64 / self.horizons[shorter] as f64).sqrt();
+            let (lo, hi) = self.horizons[shorter].errors.interval(self.config.coverage)?;
+            let steps = |at: usize| self.horizons[at].steps as f64;
+            let widen = (steps(at) / steps(shorter)).sqrt();
             Some((lo * widen, hi * widen))
         })
     }
 }
 
-/// Steps between the errors that are kept at horizon `h`. Errors a few steps apart at a far
-/// horizon are nearly the same error; spread out, as many of them tell more.
-fn error_stride(h: usize) -> usize {
-    h.div_ceil(8)
+/// A number as a load; `None` if it is none.
+fn as_load(y: f64) -> Option<f64> {
+    (y.is_finite() && y >= 0.0).then_some(y)
 }
