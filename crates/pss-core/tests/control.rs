@@ -233,5 +233,7 @@ fn a_load_declared_too_high_never_leaves_less_than_nothing() {
         table.controller.observe(&seen, &table.settings);
     }
     let next = |i: usize| table.controller.forecasters()[i].predict(1).expect("seen").value;
-    assert_eq!((next(0), next(1), next(2)), (0.0, 1.0, 2.0));
+    for (partition, expected) in [(0, 0.0), (1, 1.0), (2, 2.0)] {
+        assert!((next(partition) - expected).abs() < 0.02, "{partition}: {}", next(partition));
+    }
 }
