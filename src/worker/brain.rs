@@ -1,8 +1,9 @@
 //! The seam to pss-core: readings in, loads and plans out.
 //!
 //! One brain is what a process knows of one table. What it has learnt is a
-//! function of what it is told alone: replaying restores it. It must never read
-//! a clock or a table; time comes with the samples.
+//! function of what it is told alone (means of older times, then samples):
+//! replaying restores it. It must never read a clock or a table; time comes
+//! with the samples.
 
 use pgrx::pg_sys;
 use pss_core::control::{Ahead, Controller, Observation, Plan, Scores, Settings, Timetable};
@@ -96,6 +97,12 @@ impl Brain {
             step_at: origin,
             at: None,
         }
+    }
+
+    /// Takes in the mean foreign load of a partition over `span_s` seconds from `start` on, which
+    /// end before the origin; oldest first.
+    pub fn learn(&mut self, position: usize, start: pg_sys::TimestampTz, span_s: u32, mean: f64) {
+        self.controller.learn(position, unix_s(start).floor() as i64, span_s, mean);
     }
 
     /// Takes in one sample; returns the load of each reading since the sample before.

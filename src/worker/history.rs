@@ -7,7 +7,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::catalog;
+use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
 use crate::guc;
 use crate::sampler::timestamp;
@@ -16,6 +16,12 @@ use crate::sampler::timestamp;
 const BUCKET_US: i64 = 300_000_000;
 /// Samples that are folded at a time, about.
 const FOLD_ROWS: i64 = 500_000;
+
+/// Most buckets that are read back: bounds the time of a restart. Of more partitions than these
+/// suffice for, the history is read over less time.
+const REPLAY_ROWS: i64 = 2_000_000;
+/// Rows fetched at a time.
+const REPLAY_BATCH: i64 = 10_000;
 
 /// Makes the buckets that are complete since the last time, as many as go at a time.
 ///
@@ -128,4 +134,43 @@ fn unfolded(relation: pg_sys::Oid) -> Result<Option<(pg_sys::TimestampTz, pg_sys
 /// Start of the bucket that a time lies in; the grid of TimestampTz is that of UTC.
 fn bucket(at: pg_sys::TimestampTz) -> pg_sys::TimestampTz {
     at.div_euclid(BUCKET_US) * BUCKET_US
+}
+
+/// Gives `f` the buckets that end before `origin`, oldest first: position of the partition, start,
+/// length in seconds, mean foreign load.
+pub fn replay(
+    table: &ShardedTable,
+    origin: pg_sys::TimestampTz,
+    mut f: impl FnMut(usize, pg_sys::TimestampTz, u32, f64),
+) -> Result<()> {
+    let affordable = REPLAY_ROWS / table.partitions.len().max(1) as i64 * BUCKET_US;
+    let kept = i64::from(guc::HISTORY_RETENTION.get()) * 60_000_000;
+    let oldest = origin.saturating_sub(affordable.min(kept));
+    catalog::read(|client| {
+        let mut cursor = client.try_open_cursor(
+            "SELECT bucket, partition, foreign_load FROM pss.history
+             WHERE relation OPERATOR(pg_catalog.=) $1 AND bucket OPERATOR(pg_catalog.>=) $2
+               AND bucket OPERATOR(pg_catalog.<=) $3
+             ORDER BY bucket, partition",
+            &[
+                table.relation.into(),
+                timestamp(oldest).into(),
+                timestamp(origin - BUCKET_US).into(),
+            ],
+        )?;
+        loop {
+            let rows = cursor.fetch(REPLAY_BATCH)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                let start = row.get::<TimestampWithTimeZone>(1)?.map(pg_sys::TimestampTz::from);
+                let number = row.get::<i32>(2)?.unwrap_or(-1);
+                let position = table.partitions.binary_search_by_key(&number, |p| p.number.into());
+                if let (Some(start), Ok(position), Some(mean)) = (start, position, row.get(3)?) {
+                    f(position, start, (BUCKET_US / 1_000_000) as u32, mean);
+                }
+            }
+        }
+    })
 }

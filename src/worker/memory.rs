@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use pss_core::forecast::Method;
 
 use super::brain::Brain;
-use super::process;
+use super::{history, process};
 use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
 use crate::{guc, inputs, query_log, sampler};
@@ -132,18 +132,21 @@ fn rebuild(
     let interval_us = i64::from(fingerprint.interval_ms) * 1000;
     let rehearse_from = rehearse_from(newest, interval_us);
     let expected = inputs::timetable(table, rehearse_from)?;
-    let begin = |origin| {
+    let begin = |origin| -> Result<Brain> {
         let n = table.partitions.len();
         let mut brain = Brain::new(n, interval_us, origin, table.forecast_method);
         brain.expect(expected.clone());
-        brain
+        history::replay(table, origin, |position, start, span_s, mean| {
+            brain.learn(position, start, span_s, mean);
+        })?;
+        Ok(brain)
     };
     let mut brain = None;
     let mut sampled_at = None;
     sampler::replay(table, None, |at, readings| {
         let brain = match &mut brain {
             Some(brain) => brain,
-            None => brain.insert(begin(at)),
+            None => brain.insert(begin(at)?),
         };
         brain.observe(table, at, readings);
         if rehearse_from.is_some_and(|from| at >= from) {
@@ -155,7 +158,7 @@ fn rebuild(
     Ok(Memory {
         brain: match brain {
             Some(brain) => brain,
-            None => begin(process::now()),
+            None => begin(process::now())?,
         },
         sampled_at,
         sizes_at: 0,

@@ -33,15 +33,38 @@ FROM pss_forecast('t') GROUP BY partition ORDER BY partition;
 SELECT count(*) FROM pss_forecast('t', '1 min');
 SELECT count(*) FROM pss_forecast('t', horizon => '3 s');
 
--- Each method by name.
+-- Each method by name; naive is the last value (60 % 7 = 4), at every horizon.
 SELECT pss_alter_table('t', forecast_method => 'naive');
 SELECT forecast_method FROM pss.sharded_table;
+SELECT partition, value, model, count(*) FROM pss_forecast('t') GROUP BY 1, 2, 3 ORDER BY 1;
+-- A surplus sample (a cycle by hand) is part of the step that the next one ends: 3 s at 100 and
+-- 7 s at 30 are 51.
+CREATE FUNCTION one_more(at timestamptz, more bigint) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO pss.sample (relation, partition, sampled_at, tup_inserted, tup_updated, tup_deleted,
+        idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys)
+    SELECT 't', 0, at, max(tup_inserted) + more, 0, 0, 0, 0, 0, 0, 0, 0 FROM pss.sample
+$$;
+SELECT one_more('2026-03-02 08:10:03+00', 300);
+SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
+SELECT one_more('2026-03-02 08:10:10+00', 210);
+SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
+-- Two seconds late is in time; a step that was missed is none.
+SELECT one_more('2026-03-02 08:10:22+00', 480);
+SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
+SELECT one_more('2026-03-02 08:10:41+00', 190);
+SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
+
 SELECT pss_alter_table('t');
 SELECT forecast_method FROM pss.sharded_table;
 SELECT pss_alter_table('t', 'auto');
 SELECT count(*) FROM pss_forecast('t') WHERE value NOT BETWEEN 0 AND 100;
 SELECT kind, message FROM pss.events WHERE kind = 'alter';
 
+-- A time of which nothing is known is missing, not zero: an hour's gap, and then a few samples.
+SELECT make_samples('t', '2026-03-02 09:10+00', 12, '20 + i % 7');
+SELECT pss_alter_table('t', 'median');
+SELECT partition, min(value) >= 20 AND max(value) <= 26 AS usual, model
+FROM pss_forecast('t', '5 min') WHERE partition = 0 GROUP BY partition, model;
 ROLLBACK;
 
 -- All that the hint lists can be set, and is what the catalog allows.

@@ -200,6 +200,14 @@ impl Controller {
         }
     }
 
+    /// Tells a partition's mean foreign load over `span_s` seconds from `start_s` (unix time), a
+    /// time before the first cycle; oldest first.
+    pub fn learn(&mut self, partition: usize, start_s: i64, span_s: u32, mean: f64) {
+        if let Some(forecaster) = self.forecasters.get_mut(partition) {
+            forecaster.learn(start_s, span_s, mean);
+        }
+    }
+
     /// Passes over cycles that are known to be missing and of which nothing else is to be
     /// noticed; time goes on for the forecasters.
     pub fn skip(&mut self, cycles: usize) {

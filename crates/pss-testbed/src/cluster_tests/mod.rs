@@ -7,6 +7,7 @@ mod check;
 mod crash;
 mod crowd;
 mod dump;
+mod history;
 mod query_log;
 mod worker;
 mod writer;
@@ -44,7 +45,7 @@ impl Default for Context {
 }
 
 const TESTS: &[&[ClusterTest]] =
-    &[crash::TESTS, dump::TESTS, crowd::TESTS, worker::TESTS, query_log::TESTS];
+    &[crash::TESTS, dump::TESTS, history::TESTS, crowd::TESTS, worker::TESTS, query_log::TESTS];
 
 /// Runs the cluster tests whose name matches.
 pub fn cluster_tests(session: &Session, context: &Context, filters: &[String]) -> Result<Tally> {
