@@ -95,6 +95,8 @@ impl Memory {
             return Ok(false);
         }
         let rehearse_from = rehearse_from(newest, self.brain.interval_us());
+        let since = known.saturating_sub(self.brain.interval_us());
+        self.brain.expect(inputs::timetable(table, Some(since))?);
         sampler::replay(table, Some(known), |at, readings| {
             self.brain.observe(table, at, readings);
             if rehearse_from.is_some_and(|from| at >= from) {
