@@ -135,6 +135,11 @@ CREATE TABLE pss.sample (
     own_keys_by_size bigint[]      NOT NULL DEFAULT '{}',
     metric_load   double precision NOT NULL DEFAULT 0,
     declared_load double precision NOT NULL DEFAULT 0,
+    reads         bigint           NOT NULL DEFAULT 0,
+    writes        bigint           NOT NULL DEFAULT 0,
+    read_us       bigint           NOT NULL DEFAULT 0,
+    write_us      bigint           NOT NULL DEFAULT 0,
+    insert_us     bigint           NOT NULL DEFAULT 0,
     PRIMARY KEY (relation, sampled_at, partition)
 );
 COMMENT ON TABLE pss.sample IS 'cumulative counters of each partition at each sampling, and the load since the one before';
@@ -142,6 +147,11 @@ COMMENT ON COLUMN pss.sample.own_rows IS 'rows that pss routed to the partition 
 COMMENT ON COLUMN pss.sample.own_keys IS 'new keys that pss placed on the partition (exact, from shared memory)';
 COMMENT ON COLUMN pss.sample.own_keys_by_size IS 'the same by size class: first those whose size was not given, then steps of the square root of two';
 COMMENT ON COLUMN pss.sample.own_load IS 'load of rows that pss routed, cost units per second; NULL: missing';
+COMMENT ON COLUMN pss.sample.reads IS 'statements that read the partition (from shared memory, as the next four)';
+COMMENT ON COLUMN pss.sample.writes IS 'statements that wrote it';
+COMMENT ON COLUMN pss.sample.read_us IS 'microseconds that its reads took';
+COMMENT ON COLUMN pss.sample.write_us IS 'microseconds that its writes took';
+COMMENT ON COLUMN pss.sample.insert_us IS 'part of write_us that INSERTs took, whose rows are own load';
 COMMENT ON COLUMN pss.sample.foreign_load IS 'all other load, cost units per second; NULL: missing';
 COMMENT ON COLUMN pss.sample.metric_load IS 'what of the foreign load applications have recorded, cost units per second';
 COMMENT ON COLUMN pss.sample.declared_load IS 'what of the foreign load had been declared by pss_expect, cost units per second';

@@ -3,6 +3,20 @@
 
 use pgrx::pg_sys;
 
+/// Identifier of a plan's query, 0 if none was computed.
+///
+/// # Safety
+/// `statement` is a plan.
+pub unsafe fn query_id(statement: *mut pg_sys::PlannedStmt) -> u64 {
+    // SAFETY: a plain field; signed since 18.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*statement).queryId;
+        #[cfg(feature = "pg18")]
+        (*statement).queryId.cast_unsigned()
+    }
+}
+
 /// `index_beginscan` of a plain scan.
 ///
 /// # Safety

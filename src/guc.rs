@@ -36,6 +36,9 @@ pub static HISTORY_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(5 * 7 * 2
 pub static GAIN: GucSetting<f64> = GucSetting::<f64>::new(0.8);
 pub static DEAD_BAND: GucSetting<f64> = GucSetting::<f64>::new(0.03);
 pub static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
+pub static TRACK_STATEMENTS: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Cost units per millisecond.
+pub static STATEMENT_COST: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 /// Kilobytes.
 pub static MAX_MAP_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
 pub static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
@@ -138,6 +141,22 @@ pub fn init() {
         &LOG_DECISIONS,
         GucContext::Sighup,
         GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pss.track_statements",
+        c"Count the statements that read and write partitions, and their time.",
+        c"Shown in pss.query_patterns.",
+        &TRACK_STATEMENTS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    define_float(
+        c"pss.statement_cost",
+        c"Load of a millisecond of statement execution on a partition, in cost units (one inserted row is 1).",
+        c"INSERTs are left out. 0: load is what the tuple and block counters say; time would count the same work again. Set it where queries use much CPU and touch few tuples.",
+        &STATEMENT_COST,
+        (0.0, 1e6),
+        GucContext::Sighup,
     );
     define_int(
         c"pss.max_map_size",

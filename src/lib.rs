@@ -7,6 +7,7 @@
 //! - `map`, `router`: the row map, and the one router that places keys
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
+//! - `statements`: what the server runs, by partition
 //! - `inputs`: what applications and administrators tell about load
 //! - `sampler`, `worker`: from pg_stat views to published epochs
 //! - `query_log`: past load from the server's query log
@@ -39,6 +40,7 @@ mod sampler;
 mod shmem;
 mod slot;
 mod stat;
+mod statements;
 mod worker;
 mod xact;
 
@@ -61,6 +63,7 @@ pub extern "C-unwind" fn _PG_init() {
     guc::reserve_prefix();
     xact::init();
     doors::init();
+    statements::init();
     if preloading {
         shmem::init();
         worker::init();

@@ -68,18 +68,22 @@ pub fn table(relation: pg_sys::Oid) -> Result<Option<Rc<Meta>>> {
     Ok(loaded)
 }
 
+/// The parent of a partition; `None`: the relation is none.
+pub fn parent_of(leaf: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: catalog look-ups; the parent of a partition exists while we hold a lock on it.
+    unsafe {
+        pg_sys::get_rel_relispartition(leaf).then(|| {
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
+                #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
+                crate::raw::get_partition_parent(leaf, true)
+            })
+        })
+    }
+}
+
 /// The sharded table that `leaf` is a partition of, and its number (-1: the inbox).
 pub fn table_of_leaf(leaf: pg_sys::Oid) -> Result<Option<(Rc<Meta>, i32)>> {
-    // SAFETY: catalog look-ups; the parent of a partition exists while we hold a lock on it.
-    let parent = unsafe {
-        if !pg_sys::get_rel_relispartition(leaf) {
-            return Ok(None);
-        }
-        pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
-            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
-            crate::raw::get_partition_parent(leaf, true)
-        })
-    };
+    let Some(parent) = parent_of(leaf) else { return Ok(None) };
     Ok(table(parent)?.map(|meta| {
         let number = meta.table.partitions.iter().find(|p| p.leaf == leaf);
         let number = number.map_or(-1, |p| i32::from(p.number));

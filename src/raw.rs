@@ -30,6 +30,10 @@ unsafe extern "C-unwind" {
         completion: *mut QueryCompletion,
     );
 
+    pub fn standard_ExecutorStart(query: *mut QueryDesc, flags: c_int);
+    pub fn standard_ExecutorFinish(query: *mut QueryDesc);
+    pub fn standard_ExecutorEnd(query: *mut QueryDesc);
+
     #[cfg(not(feature = "pg18"))]
     pub fn standard_ExecutorRun(
         query: *mut QueryDesc,
@@ -42,6 +46,14 @@ unsafe extern "C-unwind" {
 
     /// Not in pgrx's bindings.
     pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
+
+    /// Not in pgrx's bindings by one name.
+    #[cfg_attr(not(feature = "pg15"), link_name = "planstate_tree_walker_impl")]
+    pub fn planstate_tree_walker(
+        state: *mut PlanState,
+        walker: unsafe extern "C-unwind" fn(*mut PlanState, *mut c_void) -> bool,
+        context: *mut c_void,
+    ) -> bool;
 
     pub fn GetCurrentTransactionNestLevel() -> c_int;
     pub fn ExecReScan(node: *mut PlanState);

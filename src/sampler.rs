@@ -12,6 +12,7 @@ use pss_core::series::Counters;
 
 use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
+use crate::shmem::statements::Statements;
 use crate::shmem::tables;
 
 /// The counters of one partition at one time.
@@ -31,6 +32,8 @@ pub struct Reading {
     pub metric_load: f64,
     /// Foreign load since then that had been declared.
     pub declared_load: f64,
+    /// Statements that read or wrote it, likewise.
+    pub statements: Statements,
 }
 
 /// Load of a partition since the sample before, cost units per second.
@@ -86,6 +89,7 @@ pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
                     index_fetched: count(5)?,
                     sequentially_read: count(6)?,
                     blocks_read: fetched.saturating_sub(hit),
+                    busy_us: 0,
                 },
                 blocks_hit: hit,
                 size: None,
@@ -93,6 +97,7 @@ pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
                 own_keys: [0; CLASSES],
                 metric_load: 0.0,
                 declared_load: 0.0,
+                statements: Statements::default(),
             });
         }
         Ok(readings)
@@ -112,6 +117,8 @@ fn read_own_counters(relation: pg_sys::Oid, readings: &mut [Reading]) {
         if let Some(own) = partitions.get(usize::from(reading.partition)) {
             reading.own_rows = own.rows.load(Relaxed);
             reading.own_keys = own.keys_by_class();
+            reading.statements = own.statements.read();
+            reading.counters.busy_us = reading.statements.foreign_us();
         }
     }
 }
@@ -165,8 +172,9 @@ pub fn record(
             "INSERT INTO pss.sample (relation, sampled_at, partition,
                  tup_inserted, tup_updated, tup_deleted, idx_tup_fetch, seq_tup_read,
                  blks_read, blks_hit, size_bytes, own_rows, own_keys, own_load, foreign_load,
-                 own_keys_by_size, metric_load, declared_load)
-             SELECT $1, $2, a, b, c, d, e, f, g, h, i, j, k, l, m, n::pg_catalog.int8[], o, p
+                 own_keys_by_size, metric_load, declared_load,
+                 reads, writes, read_us, write_us, insert_us)
+             SELECT $1, $2, a, b, c, d, e, f, g, h, i, j, k, l, m, n::pg_catalog.int8[], o, p, q, r, s, t, u
              FROM ROWS FROM (
                  pg_catalog.unnest($3::pg_catalog.int4[]),
                  pg_catalog.unnest($4::pg_catalog.int8[]), pg_catalog.unnest($5::pg_catalog.int8[]),
@@ -178,8 +186,11 @@ pub fn record(
                  pg_catalog.unnest($15::pg_catalog.float8[]),
                  pg_catalog.unnest($16::pg_catalog.text[]),
                  pg_catalog.unnest($17::pg_catalog.float8[]),
-                 pg_catalog.unnest($18::pg_catalog.float8[]))
-                 AS u (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)",
+                 pg_catalog.unnest($18::pg_catalog.float8[]),
+                 pg_catalog.unnest($19::pg_catalog.int8[]), pg_catalog.unnest($20::pg_catalog.int8[]),
+                 pg_catalog.unnest($21::pg_catalog.int8[]), pg_catalog.unnest($22::pg_catalog.int8[]),
+                 pg_catalog.unnest($23::pg_catalog.int8[]))
+                 AS v (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u)",
             &[
                 relation.into(),
                 timestamp(at).into(),
@@ -199,6 +210,11 @@ pub fn record(
                 by_size.into(),
                 told(|r| r.metric_load).into(),
                 told(|r| r.declared_load).into(),
+                column(|r| r.statements.reads).into(),
+                column(|r| r.statements.writes).into(),
+                column(|r| r.statements.read_us).into(),
+                column(|r| r.statements.write_us).into(),
+                column(|r| r.statements.insert_us).into(),
             ],
         )?)
     })
@@ -255,7 +271,8 @@ pub fn replay(
             "SELECT * FROM (
                  SELECT sampled_at, partition, tup_inserted, tup_updated, tup_deleted,
                         idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys_by_size,
-                        metric_load, declared_load
+                        metric_load, declared_load,
+                        reads, writes, read_us, write_us, insert_us
                  FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1
                    AND sampled_at OPERATOR(pg_catalog.>) COALESCE($3, '-infinity')
                  ORDER BY sampled_at DESC, partition DESC LIMIT $2) AS newest
@@ -278,6 +295,13 @@ pub fn replay(
                     readings.clear();
                 }
                 at = taken;
+                let statements = Statements {
+                    reads: count(14)?,
+                    writes: count(15)?,
+                    read_us: count(16)?,
+                    write_us: count(17)?,
+                    insert_us: count(18)?,
+                };
                 readings.push(Reading {
                     partition: row.get::<i32>(2)?.unwrap_or(0) as u16,
                     counters: Counters {
@@ -287,6 +311,7 @@ pub fn replay(
                         index_fetched: count(6)?,
                         sequentially_read: count(7)?,
                         blocks_read: count(8)?,
+                        busy_us: statements.foreign_us(),
                     },
                     blocks_hit: count(9)?,
                     size: None,
@@ -294,6 +319,7 @@ pub fn replay(
                     own_keys: by_class(&row.get::<Vec<i64>>(11)?.unwrap_or_default()),
                     metric_load: row.get::<f64>(12)?.unwrap_or(0.0),
                     declared_load: row.get::<f64>(13)?.unwrap_or(0.0),
+                    statements,
                 });
             }
         }

@@ -66,7 +66,8 @@ fn pss_stat_routing() -> TableIterator<
     }))
 }
 
-fn readable_tables() -> Result<Vec<pg_sys::Oid>> {
+/// Sharded tables that the caller may read.
+pub fn readable_tables() -> Result<Vec<pg_sys::Oid>> {
     catalog::tables(
         "SELECT t.relation::pg_catalog.oid FROM pss.sharded_table t
          WHERE pg_catalog.has_table_privilege(t.relation, 'SELECT') ORDER BY 1",

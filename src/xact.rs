@@ -123,6 +123,7 @@ fn finish(aborted: bool) {
         }
     }
     state.inbox = NONE;
+    crate::statements::at_transaction_end();
 }
 
 unsafe extern "C-unwind" fn at_subtransaction(
@@ -145,7 +146,9 @@ unsafe extern "C-unwind" fn at_subtransaction(
             }
             // Claims are held only within one call of the router, which the error has ended.
             claims::unpin_all();
+            crate::statements::at_savepoint_abort(level as i32);
         }
+        SUBXACT_EVENT_COMMIT_SUB => crate::statements::at_savepoint_commit(level as i32),
         _ => {}
     }
 }
@@ -160,4 +163,5 @@ unsafe fn raw_nest_level() -> i32 {
 
 unsafe extern "C-unwind" fn at_invalidation(_: pg_sys::Datum, relation: pg_sys::Oid) {
     crate::meta::invalidate(relation);
+    crate::statements::invalidate(relation);
 }

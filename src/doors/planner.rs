@@ -12,7 +12,7 @@ use crate::error::{OrRaise, PssError, Result};
 use crate::meta::{self, Meta};
 
 /// The members of a pointer list.
-pub(super) fn entries<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+pub fn entries<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
     // SAFETY: callers pass live lists of pointers to T.
     let cells = unsafe {
         if list.is_null() {

@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod claims;
 pub mod databases;
+pub mod statements;
 pub mod tables;
 
 use std::mem::{align_of, size_of};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys;
 use pss_core::level::{AHEAD, CLASSES, Fill};
 
+use super::statements::{QueriesShared, StatementsShared};
 use super::{Header, Layout, array, header, with_registry};
 
 /// One partition. Counters are cumulative, but for those since something was published.
@@ -23,6 +24,8 @@ pub struct PartitionShared {
     /// Expected load at each point ahead (f32 bits), and capacity.
     levels: [AtomicU32; AHEAD],
     capacity: AtomicU32,
+    /// Statements that read or wrote it.
+    pub statements: StatementsShared,
 }
 
 impl PartitionShared {
@@ -96,6 +99,8 @@ pub struct TableShared {
     /// Middle of the sizes that callers gave (f64 bits), and how many gave one.
     size_reference: AtomicU64,
     sized_keys: AtomicU64,
+    /// The queries that take most of its time.
+    pub queries: QueriesShared,
 }
 
 /// Sized keys after which the reference of size classes stays as it is.
@@ -249,6 +254,7 @@ pub fn register(
             for counter in p.keys.iter().chain([&p.rows, &p.sent]) {
                 counter.store(0, Ordering::Relaxed);
             }
+            p.statements.clear();
         }
         if !table.is(database, relation) {
             table.epoch.store(0, Ordering::Relaxed);
@@ -256,6 +262,7 @@ pub fn register(
             table.fill_until.store(0, Ordering::Relaxed);
             table.size_reference.store(0, Ordering::Relaxed);
             table.sized_keys.store(0, Ordering::Relaxed);
+            table.queries.clear();
             table.stats_reset.store(now, Ordering::Relaxed);
             for counter in table.counters() {
                 counter.store(0, Ordering::Relaxed);

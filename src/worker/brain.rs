@@ -84,7 +84,7 @@ impl Brain {
             ..Default::default()
         };
         Brain {
-            meters: vec![Meter::new(CostModel::default(), interval_us); partitions],
+            meters: vec![Meter::new(costs(), interval_us); partitions],
             controller: Controller::new(partitions, config, cohort::Config::default()),
             keys: vec![None; partitions],
             own: vec![0.0; partitions],
@@ -322,6 +322,11 @@ fn service(table: &ShardedTable) -> (Vec<f64>, Vec<bool>) {
 /// Seconds since 1970, UTC.
 fn unix_s(at: pg_sys::TimestampTz) -> f64 {
     at as f64 / 1e6 + EPOCH_S as f64
+}
+
+/// What events cost. A memory depends on it: `memory::Fingerprint`.
+fn costs() -> CostModel {
+    CostModel { busy_us: guc::STATEMENT_COST.get() / 1000.0, ..CostModel::default() }
 }
 
 fn settings() -> Settings {

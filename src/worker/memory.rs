@@ -2,8 +2,8 @@
 //!
 //! A memory is good only while it has seen every sample in pss.sample. What
 //! another process sampled meanwhile is taken in; after a rollback, a restart,
-//! or a change of table, interval or method it is made anew: from the means in
-//! pss.history, then from the newest samples.
+//! or a change of table, interval, method or cost it is made anew: from the means
+//! in pss.history, then from the newest samples.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -39,6 +39,7 @@ struct Fingerprint {
     method: Option<Method>,
     /// When load was last imported from a query log.
     imported_at: Option<pg_sys::TimestampTz>,
+    statement_cost: f64,
 }
 
 impl Fingerprint {
@@ -48,6 +49,7 @@ impl Fingerprint {
             interval_ms: guc::SAMPLE_INTERVAL.get(),
             method: table.forecast_method,
             imported_at: query_log::imported_at(table.relation),
+            statement_cost: guc::STATEMENT_COST.get(),
         }
     }
 }

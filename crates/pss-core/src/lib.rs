@@ -24,6 +24,8 @@ pub mod control;
 pub mod dispatch;
 /// Dispatch to the partition whose peaks a key raises least.
 pub mod level;
+/// Statements under way, and the time that is their own.
+pub mod own_time;
 /// Shadow scores: what other placements would have achieved.
 pub mod score;
 /// The slot table: virtual key space to partitions, in proportion to weight.

@@ -19,6 +19,8 @@ pub struct Counters {
     pub sequentially_read: u64,
     /// Blocks read from disk (heap, indexes and TOAST).
     pub blocks_read: u64,
+    /// Microseconds of execution of statements that pss did not route.
+    pub busy_us: u64,
 }
 
 impl Counters {
@@ -31,6 +33,7 @@ impl Counters {
             index_fetched: self.index_fetched.checked_sub(earlier.index_fetched)?,
             sequentially_read: self.sequentially_read.checked_sub(earlier.sequentially_read)?,
             blocks_read: self.blocks_read.checked_sub(earlier.blocks_read)?,
+            busy_us: self.busy_us.checked_sub(earlier.busy_us)?,
         })
     }
 }
@@ -50,6 +53,9 @@ pub struct CostModel {
     pub sequential_read: f64,
     /// Cost of one block read from disk.
     pub block_read: f64,
+    /// Cost of one microsecond of statement execution. 0 by default: what a statement does to
+    /// tuples and blocks is counted already, and must not be counted twice.
+    pub busy_us: f64,
 }
 
 impl Default for CostModel {
@@ -61,6 +67,7 @@ impl Default for CostModel {
             index_fetch: 0.2,
             sequential_read: 0.02,
             block_read: 1.0,
+            busy_us: 0.0,
         }
     }
 }
@@ -73,6 +80,7 @@ impl CostModel {
             + self.index_fetch * events.index_fetched as f64
             + self.sequential_read * events.sequentially_read as f64
             + self.block_read * events.blocks_read as f64
+            + self.busy_us * events.busy_us as f64
     }
 }
 
@@ -218,12 +226,26 @@ mod tests {
             index_fetched: 100,
             sequentially_read: 1000,
             blocks_read: 7,
+            busy_us: 5000,
         };
         let load = m.sample(10 * SECOND, counters, 60).unwrap();
         assert_eq!(load.seconds, 10.0);
         assert!((load.own - 6.0).abs() < 1e-12);
         // 40 foreign inserts, 15 + 8 + 20 + 20 + 7 of the rest, over 10 s.
         assert!((load.foreign - 11.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn time_of_statements_costs_what_it_is_said_to_cost() {
+        let busy = |busy_us, updated| Counters { busy_us, updated, ..Counters::default() };
+        let costs = CostModel { busy_us: 0.002, ..CostModel::default() };
+        let mut m = Meter::new(costs, 10 * SECOND);
+        m.sample(0, busy(0, 0), 0);
+        // 3 s of 10 at 2 units a millisecond, and 20 updates at 1.5.
+        let load = m.sample(10 * SECOND, busy(3_000_000, 20), 0).unwrap();
+        assert_eq!((load.own, load.foreign), (0.0, 603.0));
+        assert_eq!(m.sample(20 * SECOND, busy(10, 30), 0), None, "counted anew since a restart");
+        assert_eq!(m.sample(30 * SECOND, busy(1_010, 30), 0).unwrap().foreign, 0.2);
     }
 
     #[test]
@@ -321,13 +343,14 @@ mod tests {
         /// Whatever the counters do, a load is finite and not negative.
         #[test]
         fn loads_are_finite_and_not_negative(
-            samples in prop::collection::vec((any::<i64>(), any::<[u64; 6]>(), any::<u64>()), 1..40),
+            samples in prop::collection::vec((any::<i64>(), any::<[u64; 7]>(), any::<u64>()), 1..40),
         ) {
             let mut m = meter();
             for (time, c, own) in samples {
                 let counters = Counters {
                     inserted: c[0], updated: c[1], deleted: c[2],
                     index_fetched: c[3], sequentially_read: c[4], blocks_read: c[5],
+                    busy_us: c[6],
                 };
                 if let Some(load) = m.sample(time, counters, own) {
                     prop_assert!(load.own.is_finite() && load.own >= 0.0);

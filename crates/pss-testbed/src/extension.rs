@@ -114,7 +114,7 @@ fn scripts(repository: &Path) -> Result<Vec<(String, String)>> {
 fn place(part: &str) -> u8 {
     match part {
         "catalog.sql" => 0,
-        "views.sql" => 2,
+        "views.sql" | "patterns.sql" => 2,
         "access.sql" => 3,
         _ => 1,
     }

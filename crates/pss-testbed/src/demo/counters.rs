@@ -90,6 +90,7 @@ impl Sampler {
                     index_fetched: n(3)?,
                     sequentially_read: n(4)?,
                     blocks_read: n(5)?,
+                    busy_us: 0,
                 })
             })
             .collect()
