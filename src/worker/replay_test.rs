@@ -11,6 +11,7 @@ use pss_core::series::Counters;
 use super::brain::Brain;
 use super::{memory, now};
 use crate::sampler::{self, Reading, timestamp};
+use crate::shmem::statements::Statements;
 use crate::{catalog, guc, inputs};
 
 const STEPS: i64 = 60;
@@ -78,12 +79,18 @@ fn reading(partition: u16, step: i64) -> Reading {
     let noise = (step as u64 + 1) * 1000 + (step as u64).wrapping_mul(0x9E37_79B9) % 997;
     Reading {
         partition,
-        counters: Counters { inserted: keys, index_fetched: noise, ..Counters::default() },
+        counters: Counters {
+            inserted: keys,
+            index_fetched: noise,
+            busy_us: keys,
+            ..Counters::default()
+        },
         blocks_hit: 0,
         size: None,
         own_rows: keys,
         own_keys,
         metric_load: 0.0,
         declared_load: 0.0,
+        statements: Statements { read_us: keys, ..Statements::default() },
     }
 }
