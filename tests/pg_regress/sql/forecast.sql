@@ -67,6 +67,24 @@ SELECT partition, min(value) >= 20 AND max(value) <= 26 AS usual, model
 FROM pss_forecast('t', '5 min') WHERE partition = 0 GROUP BY partition, model;
 ROLLBACK;
 
+-- The model in use is noted with the time since when, which stays until another one is.
+BEGIN;
+LOCK TABLE pss.sample, pss.forecast_model IN EXCLUSIVE MODE;
+DELETE FROM pss.sample;
+DELETE FROM pss.forecast_model;
+SELECT make_samples('t', now() - interval '11 min', 61, '20 + i % 7');
+SELECT pss_alter_table('t', 'naive');
+SELECT relation FROM pss_refresh();
+SELECT DISTINCT model, since = scored_at AS just_now FROM pss.forecast_model;
+SELECT DISTINCT model FROM pss.stat_forecast WHERE in_use AND since IS NOT NULL;
+SELECT count(*) > 0 AS others FROM pss.stat_forecast WHERE NOT in_use AND since IS NULL AND relative > 0;
+DO $$ BEGIN FOR i IN 1..6 LOOP PERFORM pss_refresh(); END LOOP; END $$;
+SELECT DISTINCT model, since = scored_at AS just_now FROM pss.forecast_model;
+SELECT pss_alter_table('t', 'median');
+SELECT relation FROM pss_refresh();
+SELECT DISTINCT model, since = scored_at AS just_now FROM pss.forecast_model;
+ROLLBACK;
+
 -- All that the hint lists can be set, and is what the catalog allows.
 DO $$
 DECLARE
