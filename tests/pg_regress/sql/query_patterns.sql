@@ -1,5 +1,6 @@
 -- Query patterns: which partitions the executor opened, by statement; how it changes the weights.
 CREATE EXTENSION pss;
+SET compute_query_id = off;
 CREATE TABLE t (k bigint, note text);
 SELECT count(*) FROM pss_distribute_table('t', 'k', 4);
 CREATE TABLE plain (k bigint PRIMARY KEY, note text);
@@ -165,7 +166,7 @@ SELECT count(*) > 0 AS listed FROM pss.query_statements WHERE query IS NOT NULL;
 SET compute_query_id = on;
 SELECT count(*) FROM t_p0 WHERE note = 'one';
 SELECT count(*) FROM t_p0 WHERE note = 'two';
-RESET compute_query_id;
+SET compute_query_id = off;
 SELECT relation, calls, mean_ms > 0 AS took, query FROM pss.query_statements WHERE calls = 2;
 
 -- Others see the tables that they may read, and nobody's queries.

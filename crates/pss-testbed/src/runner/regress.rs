@@ -16,7 +16,12 @@ const KIND: Kind = Kind { name: "pg_regress", scripts: "sql", extension: "sql" }
 
 /// Runs `tests/pg_regress/sql/*.sql`.
 pub fn regress(session: &Session, filters: &[String], accept: bool) -> Result<Tally> {
-    let cluster = Cluster::start(&session.tree, Options::default())?;
+    // Beside another extension that hooks the executor, where the server comes with one.
+    let mut options = Options::default();
+    if session.tree.has_extension("pg_stat_statements") {
+        options = options.set("shared_preload_libraries", "pg_stat_statements, pss");
+    }
+    let cluster = Cluster::start(&session.tree, options)?;
     run_files(session, &cluster, &KIND, filters, accept, |script, database| {
         let mut psql = cluster.client_program("psql");
         psql.args(["-X", "-a", "-q", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"])

@@ -67,6 +67,11 @@ impl Tree {
         self.bindir.join(name)
     }
 
+    /// Whether the server comes with an extension.
+    pub fn has_extension(&self, name: &str) -> bool {
+        self.pg.sharedir.join("extension").join(format!("{name}.control")).is_file()
+    }
+
     /// Directory, writable by the server's account, that holds one directory per cluster.
     pub fn clusters(&self) -> PathBuf {
         self.directory.path().join("clusters")
