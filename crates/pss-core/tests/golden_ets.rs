@@ -2,8 +2,8 @@
 //! statsforecast's ETS.
 //!
 //! Series are drawn from the very processes for which each method is the best forecast (Hyndman
-//! et al. 2008, ch. 3), so augurs, which fits its parameters anew each time, and pss, which never
-//! fits and carries a few sets of them along, must come to nearly the same forecasts. (Augurs takes
+//! et al. 2008, ch. 3), so augurs, which fits its parameters anew each time, and pss, which carries
+//! a few sets of them along or takes the best of a grid, must come to nearly the same forecasts. (Augurs takes
 //! given parameters for a start only, so the fits cannot be pinned to ours.)
 
 use augurs_core::prelude::*;
@@ -126,20 +126,28 @@ fn compare(series: &[(f64, f64)], method: Option<Method>, rival: Rival) -> Compa
 }
 
 #[test]
-fn ses_says_what_a_fitted_ses_says() {
-    for (seed, alpha) in [(1, 0.1), (2, 0.3), (3, 0.6), (4, 0.45)] {
-        let series = Process { alpha, beta: 0.0, phi: 0.0 }.draw(seed);
-        let found = compare(&series, Some(Method::Ses), Rival::Ses);
-        assert!(found.agree(), "alpha {alpha}: {found:?}");
-    }
+fn ses_and_holt_say_what_is_fitted_where_their_parameters_are_right() {
+    let series = Process { alpha: 0.25, beta: 0.0, phi: 0.0 }.draw(1);
+    let found = compare(&series, Some(Method::Ses), Rival::Ses);
+    assert!(found.agree(), "{found:?}");
+    let series = Process { alpha: 0.5, beta: 0.05, phi: 0.9 }.draw(5);
+    let found = compare(&series, Some(Method::Holt), Rival::Holt);
+    assert!(found.agree(), "{found:?}");
 }
 
 #[test]
-fn holt_says_what_a_fitted_damped_holt_says() {
+fn ets_says_what_a_fitted_ets_says() {
     // In the error-correction form beta is the product of the level's and the trend's factor.
-    for (seed, alpha, beta, phi) in [(5, 0.5, 0.05, 0.9), (6, 0.8, 0.24, 0.8)] {
+    for (seed, alpha, beta, phi, rival) in [
+        (1, 0.1, 0.0, 0.0, Rival::Ses),
+        (2, 0.3, 0.0, 0.0, Rival::Ses),
+        (3, 0.6, 0.0, 0.0, Rival::Ses),
+        (4, 0.45, 0.0, 0.0, Rival::Ses),
+        (5, 0.5, 0.05, 0.9, Rival::Holt),
+        (6, 0.8, 0.24, 0.8, Rival::Holt),
+    ] {
         let series = Process { alpha, beta, phi }.draw(seed);
-        let found = compare(&series, Some(Method::Holt), Rival::Holt);
+        let found = compare(&series, Some(Method::Ets), rival);
         assert!(found.agree(), "alpha {alpha}: {found:?}");
     }
 }

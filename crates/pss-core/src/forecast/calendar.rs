@@ -135,6 +135,13 @@ impl Calendar {
         blend(&mut self.day[bin.rem_euclid(self.bins) as usize], mean, days);
     }
 
+    /// The mean of the bin that holds step `from`, if it is known and not the one of step `to`.
+    pub fn mean_at(&self, from: i64, to: i64) -> Option<f32> {
+        let bin = |step: i64| (step as f64 * self.step_s / self.bin_s).floor() as i64;
+        let known = (bin(from) < bin(to)).then(|| self.trace_at(bin(from)));
+        known.filter(|mean| !mean.is_nan())
+    }
+
     /// How loads move from step `from` to step `to`, absolute numbers less than a day apart, the
     /// first not after now.
     pub fn moves(&self, from: i64, to: i64) -> Moves {

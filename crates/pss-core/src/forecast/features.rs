@@ -24,8 +24,9 @@ pub(super) struct Origin<'a> {
     pub period: Option<f64>,
     /// Seconds of a step.
     pub step_s: f64,
-    /// Absolute number of step 0 of the history.
-    pub first_step: i64,
+    /// Absolute numbers of the origin and of the step at which the last value came.
+    pub step: i64,
+    pub last_step: i64,
     /// The usual step.
     pub scale: f32,
 }
@@ -40,8 +41,7 @@ impl Origin<'_> {
             Some(step) => self.history.known_until(step) - last,
             None => 0.0,
         };
-        let step = self.first_step + origin as i64;
-        let moves = self.calendar.moves(step, step + h as i64);
+        let moves = self.calendar.moves(self.last_step, self.step + h as i64);
         let hour = (HOUR_S / self.step_s).round();
         let day = if moves.day.is_nan() { moves.yesterday } else { moves.day };
         let features: Features = [

@@ -33,10 +33,9 @@ impl History {
         self.values.push(value);
     }
 
-    /// Lets many missing steps pass at once: all that was kept is forgotten.
+    /// Lets many more missing steps pass at once, when all that is kept are missing ones.
     pub fn pass(&mut self, steps: usize) {
-        self.first = self.end() + steps;
-        self.values.clear();
+        self.first += steps;
     }
 
     /// Number of the step that the next push will have.

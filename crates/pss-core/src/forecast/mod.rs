@@ -37,8 +37,8 @@ use ets::Ets;
 use features::Origin;
 use history::History;
 use horizon::{Horizon, Said};
-use models::{ByModel, FIRST_CYCLE, MODELS, Model, NAIVE};
-use period::PeriodFinder;
+use models::{ByModel, DAY, FIRST_CYCLE, MODELS, Model, NAIVE};
+use period::{Finding, PeriodFinder};
 use seasonal::{SHAPE_COUNT, Season};
 use smoothing::{Smoother, Smoothers};
 
@@ -46,10 +46,16 @@ use smoothing::{Smoother, Smoothers};
 const LARGEST: f64 = 1e15;
 /// The farthest horizon that can be configured.
 const LONGEST_HORIZON: usize = 1024;
+/// Absolute numbers of steps are cut here, so that they can be reckoned with.
+const FARTHEST_STEP: i64 = 1 << 40;
 /// Steps of the past, at least, on which a season found just now is judged.
 const TRIAL_STEPS: usize = 40;
-/// Two scans whose periods differ by less than this share agree.
-const SAME_PERIOD: f64 = 0.03;
+/// A new period takes over if its models' error is below this share of that in use.
+const BETTER_PERIOD: f32 = 0.8;
+const SAME_CYCLE: f64 = 0.03;
+const CAUTION: f32 = 0.3;
+/// Periods that differ by less than this part of a step are one.
+const SAME_PERIOD: f64 = 0.1;
 /// The usual step is a mean over about so many; one step counts as so many usual ones at most.
 const SCALE_MEMORY: f64 = 100.0;
 const SCALE_CUT: f64 = 8.0;
@@ -62,6 +68,8 @@ pub struct Forecaster {
     config: Config,
     /// The last known value, in the precision it came in.
     last: Option<f64>,
+    /// Absolute number of the step it came at.
+    last_step: i64,
     /// Known values so far.
     known: usize,
     /// The usual step: mean absolute difference of neighbouring known values.
@@ -73,8 +81,8 @@ pub struct Forecaster {
     finder: PeriodFinder,
     /// The models of the cycle, once a period is found.
     season: Option<Season>,
-    /// A different period that one scan has proposed and the next one must confirm.
-    proposed: Option<f64>,
+    /// Whether the last scan of the whole history found none; the next one must confirm it.
+    doubted: bool,
     /// Scored horizons, nearest first.
     horizons: Vec<Horizon>,
 }
@@ -90,9 +98,11 @@ impl Forecaster {
             horizons.push(1);
         }
         let step_s = if config.step_s > 0.0 { config.step_s } else { 1.0 };
+        let first_step = config.first_step.clamp(-FARTHEST_STEP, FARTHEST_STEP);
         let coverage = config.coverage.clamp(0.5, 0.95);
         Forecaster {
             last: None,
+            last_step: 0,
             known: 0,
             scale: 0.0,
             history: History::new(),
@@ -101,9 +111,9 @@ impl Forecaster {
             ets: Ets::new(),
             finder: PeriodFinder::new(),
             season: None,
-            proposed: None,
+            doubted: false,
             horizons: horizons.iter().map(|&steps| Horizon::new(steps)).collect(),
-            config: Config { step_s, horizons, coverage, ..config },
+            config: Config { step_s, first_step, horizons, coverage, ..config },
         }
     }
 
@@ -117,9 +127,11 @@ impl Forecaster {
     /// Takes the mean load of `span_s` seconds from `start_s` on (unix time): what is known of the
     /// time before the first step. Times must not go backwards.
     pub fn learn(&mut self, start_s: i64, span_s: u32, mean: f64) {
-        if let Some(mean) = as_load(mean) {
-            self.calendar.learn(start_s as f64, f64::from(span_s), mean.min(LARGEST));
+        let Some(mean) = as_load(mean).map(|mean| mean.min(LARGEST)) else { return };
+        if self.history.end() == 0 {
+            self.judge_day(start_s as f64, mean as f32);
         }
+        self.calendar.learn(start_s as f64, f64::from(span_s), mean);
     }
 
     /// Takes the load of the next step. `None` means missing: time passes and nothing is learnt.
@@ -235,50 +247,80 @@ impl Forecaster {
             self.scale += share * (difference.min(cut.max(f64::MIN_POSITIVE)) - self.scale);
         }
         self.smoothers.observe(y);
-        self.calendar.observe(self.config.first_step.saturating_add(step as i64), y);
+        self.last_step = self.absolute(step);
+        self.calendar.observe(self.last_step, y);
         self.last = Some(load);
         self.known += 1;
     }
 
-    /// Weighs what a scan for the period found against what is in use.
-    fn consider(&mut self, found: Option<f64>) {
-        let agrees = |a: Option<f64>, b: Option<f64>| match (a, b) {
-            (Some(a), Some(b)) => (a - b).abs() <= (SAME_PERIOD * b).max(0.5),
-            (None, None) => true,
-            _ => false,
-        };
-        let current = self.period();
-        if agrees(found, current) {
-            if let (Some(season), Some(period)) = (&mut self.season, found) {
-                season.period = period;
-            }
-        } else if current.is_none() || agrees(found, self.proposed) {
-            self.season = found.map(|period| self.try_season(period));
-            if self.season.is_none() {
-                self.forget_season();
-            }
+    /// Scores the mean day on a coarse mean, as far as one tells of a horizon: what is known of
+    /// the past makes it trusted from the first step on. Of other models nothing is known.
+    fn judge_day(&mut self, start_s: f64, mean: f32) {
+        let to = (start_s / self.config.step_s) as i64;
+        for horizon in &mut self.horizons {
+            let from = to.saturating_sub(horizon.steps as i64);
+            let Some(last) = self.calendar.mean_at(from, to) else { continue };
+            let day = (last + self.calendar.moves(from, to).day).max(0.0);
+            let mut errors = [(mean - last).abs(); MODELS.len()];
+            errors[DAY] = (mean - day).abs();
+            horizon.records.add(&errors);
         }
-        self.proposed = found;
     }
 
-    /// The models of a period, with the records they would have, had it been known before: they
-    /// go through the recent past step by step.
-    fn try_season(&mut self, period: f64) -> Season {
+    /// Weighs what a scan for the period found against what is in use.
+    fn consider(&mut self, found: Finding) {
+        match (found.period, self.period()) {
+            (Some(period), Some(current)) if (period - current).abs() < SAME_PERIOD => {
+                if let (Some(season), false) = (&mut self.season, found.recent) {
+                    season.period = period;
+                }
+            }
+            (Some(period), current) => {
+                // A scan is precise to a part of a step; most jobs run at whole ones.
+                let candidates = [period, period.floor(), period.ceil()];
+                let tried = candidates.into_iter().map(|period| self.try_season(period));
+                let best = tried.min_by(|a, b| a.error.total_cmp(&b.error));
+                // Without a period in use, last value's error, which is 1 at each horizon.
+                let last_value = self.horizons.len() as f32;
+                let in_use = current.map_or(last_value, |current| self.try_season(current).error);
+                if let Some(best) = best.filter(|best| best.error < BETTER_PERIOD * in_use) {
+                    let same = current
+                        .is_some_and(|current| (period - current).abs() < SAME_CYCLE * period);
+                    self.adopt(best, same);
+                }
+            }
+            (None, Some(_)) if !found.recent => {
+                if std::mem::replace(&mut self.doubted, true) {
+                    self.season = None;
+                    self.forget_season();
+                }
+                return;
+            }
+            (None, _) => return,
+        }
+        self.doubted = false;
+    }
+
+    /// How a period does on the recent past: its models go through it step by step, as if it had
+    /// been known before.
+    fn try_season(&self, period: f64) -> Trial {
         let mut season = Season::new(period);
         let end = self.history.end();
-        let trial = end.saturating_sub(TRIAL_STEPS.max(period.ceil() as usize));
+        let begin = end.saturating_sub(TRIAL_STEPS.max(period.ceil() as usize));
         let mut errors = vec![[0.0f32; 1 + SHAPE_COUNT]; self.horizons.len()];
-        for origin in trial.saturating_sub(self.farthest()).max(self.history.first())..end {
+        for origin in begin.saturating_sub(self.farthest()).max(self.history.first())..end {
             season.observe(&self.history, origin);
             let last = self.history.known_until(origin);
             for (horizon, errors) in self.horizons.iter().zip(&mut errors) {
                 let target = origin + horizon.steps;
                 let y = self.history.at(target);
+                if target < begin || y.is_nan() || last.is_nan() {
+                    continue;
+                }
                 let said: [f32; SHAPE_COUNT] = std::array::from_fn(|shape| {
                     season.forecast(&self.history, shape, origin, horizon.steps)
                 });
-                if target < trial || y.is_nan() || last.is_nan() || said.iter().any(|s| s.is_nan())
-                {
+                if said.iter().any(|said| said.is_nan()) {
                     continue;
                 }
                 errors[0] += (y - last).abs();
@@ -288,16 +330,30 @@ impl Forecaster {
             }
         }
         // A horizon too far to be tried is taken to be like the one before it.
-        let mut ratios = [1.0; SHAPE_COUNT];
-        for (horizon, errors) in self.horizons.iter_mut().zip(errors) {
-            for (shape, ratio) in ratios.iter_mut().enumerate() {
-                if errors[0] > 0.0 {
-                    *ratio = errors[1 + shape] / errors[0];
+        let mut ratio = [1.0; SHAPE_COUNT];
+        let ratios: Vec<_> = errors
+            .iter()
+            .map(|[naive, said @ ..]| {
+                if *naive > 0.0 {
+                    ratio = said.map(|said| said / naive);
                 }
-                horizon.records.assume(FIRST_CYCLE + shape, *ratio);
+                ratio
+            })
+            .collect();
+        let error = ratios.iter().map(|ratio| ratio.iter().copied().fold(f32::MAX, f32::min)).sum();
+        Trial { season, ratios, error }
+    }
+
+    /// Goes on with a period that was tried, and with the records it would have.
+    fn adopt(&mut self, trial: Trial, same: bool) {
+        for (horizon, ratios) in self.horizons.iter_mut().zip(trial.ratios) {
+            for (shape, ratio) in ratios.into_iter().enumerate() {
+                if !same {
+                    horizon.records.assume(FIRST_CYCLE + shape, ratio + CAUTION * (1.0 - ratio));
+                }
             }
         }
-        season
+        self.season = Some(trial.season);
     }
 
     /// What has no period any more stands no better than last value.
@@ -326,12 +382,15 @@ impl Forecaster {
 
     /// Of the models of a method, the one that lately did best at a scored horizon.
     fn best_of(&self, method: Method, at: usize) -> usize {
-        let records = &self.horizons[at].records;
-        let of = |model: &usize| MODELS[*model].method() == method;
-        let best = (0..MODELS.len())
-            .filter(of)
-            .min_by(|&a, &b| records.error(a).total_cmp(&records.error(b)));
-        best.unwrap_or(0)
+        let Horizon { records, steps, .. } = &self.horizons[at];
+        let answers = |model: &usize| match MODELS[*model] {
+            model @ (Model::Cycle(_) | Model::Day) => !self.plain(model, *steps).is_nan(),
+            _ => true,
+        };
+        let of = || (0..MODELS.len()).filter(|model| MODELS[*model].method() == method);
+        let best =
+            of().filter(answers).min_by(|&a, &b| records.error(a).total_cmp(&records.error(b)));
+        best.or_else(|| of().next()).unwrap_or(NAIVE)
     }
 
     /// Writes down what is said at `step` at each horizon whose turn it is.
@@ -384,7 +443,7 @@ impl Forecaster {
 
     /// What a model that needs no scored horizon says; NaN where it has no answer.
     fn plain(&self, model: Model, h: usize) -> f32 {
-        let origin = self.history.end() - 1;
+        let Some(origin) = self.history.end().checked_sub(1) else { return f32::NAN };
         match model {
             Model::Smoother(smoother) => self.smoothers.levels().forecast(smoother, h),
             Model::Ets => self.ets.forecast(h),
@@ -393,8 +452,7 @@ impl Forecaster {
                 None => f32::NAN,
             },
             Model::Day => {
-                let step = self.config.first_step.saturating_add(origin as i64);
-                let moves = self.calendar.moves(step, step + h as i64);
+                let moves = self.calendar.moves(self.last_step, self.absolute(origin + h));
                 let day = if moves.day.is_nan() { moves.yesterday } else { moves.day };
                 let levels = self.smoothers.levels();
                 let level = |smoother| levels.forecast(smoother, h);
@@ -410,6 +468,11 @@ impl Forecaster {
         last + self.usual_step() * self.horizons[at].regression.predict(features)
     }
 
+    /// The absolute number of a step.
+    fn absolute(&self, step: usize) -> i64 {
+        self.config.first_step.saturating_add(step as i64)
+    }
+
     /// The usual step, above zero.
     fn usual_step(&self) -> f32 {
         (self.scale as f32).max(f32::MIN_POSITIVE)
@@ -422,7 +485,8 @@ impl Forecaster {
             levels: self.smoothers.levels(),
             period: self.period(),
             step_s: self.config.step_s,
-            first_step: self.config.first_step,
+            last_step: self.last_step,
+            step: self.absolute(self.history.end() - 1),
             scale: self.usual_step(),
         }
     }
@@ -499,7 +563,7 @@ impl Forecaster {
                 (left.0 + part * (right.0 - left.0), left.1 + part * (right.1 - left.1))
             }
         };
-        let (lo, hi) = ((value + lo).clamp(0.0, value), (value + hi).max(value));
+        let (lo, hi) = ((value + lo).clamp(0.0, value), (value + hi).clamp(value, f64::MAX));
         Some(Prediction { value, lo, hi })
     }
 
@@ -513,6 +577,15 @@ impl Forecaster {
             Some((lo * widen, hi * widen))
         })
     }
+}
+
+/// What came out of trying a period on the recent past.
+struct Trial {
+    season: Season,
+    /// Errors of the models relative to last value's, by scored horizon.
+    ratios: Vec<[f32; SHAPE_COUNT]>,
+    /// The better one's, summed over horizons.
+    error: f32,
 }
 
 /// A number as a load; `None` if it is none.

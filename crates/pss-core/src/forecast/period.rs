@@ -26,6 +26,10 @@ const PROMINENCE: f32 = 0.15;
 /// A shorter period is preferred to its multiples if it correlates nearly as well.
 const NEARLY: f32 = 0.85;
 
+/// Every other scan looks at so many latest steps only, once there are twice as many: a regime that
+/// has just begun shows there before the old one has left the history.
+const RECENT: usize = 192;
+
 /// A scan for the period in progress.
 #[derive(Debug, Clone)]
 pub(super) struct PeriodFinder {
@@ -35,20 +39,32 @@ pub(super) struct PeriodFinder {
     until: usize,
     /// Steps that were known when the scan began.
     steps: usize,
+    /// Whether this scan looks at the latest steps only.
+    recent: bool,
+}
+
+/// What a complete scan has to say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Finding {
+    /// The period in steps, if there is one.
+    pub period: Option<f64>,
+    /// Whether only the latest steps were looked at.
+    pub recent: bool,
 }
 
 impl PeriodFinder {
     pub fn new() -> Self {
-        PeriodFinder { correlation: Vec::new(), until: 0, steps: 0 }
+        PeriodFinder { correlation: Vec::new(), until: 0, steps: 0, recent: false }
     }
 
-    /// Goes on with the scan over `values` (NaN = missing). `Some` when a scan is complete: the
-    /// period it found in steps, if any.
-    pub fn advance(&mut self, values: &[f32]) -> Option<Option<f64>> {
+    /// Goes on with the scan over `values` (NaN = missing). `Some` when a scan is complete.
+    pub fn advance(&mut self, values: &[f32]) -> Option<Finding> {
         let pausing = values.len() > SHORT && !values.len().is_multiple_of(PAUSE);
         if values.len() < 2 * SHORTEST || pausing {
             return None;
         }
+        let from = if self.recent { values.len().saturating_sub(RECENT) } else { 0 };
+        let values = &values[from..];
         if self.correlation.is_empty() {
             self.steps = values.len();
             self.until = (self.steps / 2).min(LONGEST) + BEYOND;
@@ -57,8 +73,7 @@ impl PeriodFinder {
         }
         let mut buffer = [0.0; CAPACITY];
         let Some(known) = standardize(values, &mut buffer) else {
-            self.correlation.clear();
-            return Some(None);
+            return Some(self.end(None));
         };
         let x = &buffer[..values.len()];
         // Twice the energy of the steps that a lag pairs, normalizes its sum of products: unlike
@@ -82,9 +97,15 @@ impl PeriodFinder {
                 return None;
             }
         }
-        let found = self.period();
+        Some(self.end(self.period()))
+    }
+
+    /// Ends a scan; the next one looks at the other part of the past.
+    fn end(&mut self, period: Option<f64>) -> Finding {
+        let recent = self.recent;
         self.correlation.clear();
-        Some(found)
+        self.recent = !recent && self.steps >= 2 * RECENT;
+        Finding { period, recent }
     }
 
     /// The period in the finished scan.
@@ -212,7 +233,7 @@ mod tests {
     fn find(values: &[f32]) -> Option<f64> {
         let whole = values.len() - if values.len() > SHORT { values.len() % PAUSE } else { 0 };
         let mut finder = PeriodFinder::new();
-        (0..1000).find_map(|_| finder.advance(&values[..whole])).expect("a scan ends")
+        (0..1000).find_map(|_| finder.advance(&values[..whole])).expect("a scan ends").period
     }
 
     #[test]
@@ -263,6 +284,19 @@ mod tests {
             |t| if noise.uniform() < 0.2 { f32::NAN } else { sine(t, 30.0, 0.0) as f32 };
         let values: Vec<f32> = (0..200).map(&mut value).collect();
         assert!((find(&values).expect("found") - 30.0).abs() < 0.5);
+    }
+
+    #[test]
+    fn every_other_scan_sees_a_new_regime_first() {
+        let values: Vec<f32> = (0..512)
+            .map(|t| if t < 320 { sine(t, 30.0, 0.0) } else { 9.0 + 4.0 * sine(t, 44.0, 0.0) } as f32)
+            .collect();
+        let mut finder = PeriodFinder::new();
+        let mut scan = || (0..1000).find_map(|_| finder.advance(&values)).expect("a scan ends");
+        assert!(!scan().recent);
+        let found = scan();
+        assert!(found.recent && found.period.is_some_and(|p| (p - 44.0).abs() < 1.0), "{found:?}");
+        assert!(!scan().recent);
     }
 
     #[test]

@@ -76,9 +76,8 @@ impl Regression {
                 if i == j {
                     sum += RIDGE;
                 }
-                for k in 0..j {
-                    sum -= factor[i][k] * factor[j][k];
-                }
+                let known: f64 = factor[i][..j].iter().zip(&factor[j]).map(|(a, b)| a * b).sum();
+                sum -= known;
                 if i == j {
                     if sum <= 0.0 {
                         return;

@@ -75,9 +75,9 @@ fn a_forecast_is_scored_against_the_step_it_was_made_for() {
             assert_eq!(got, by_hand, "t {t}, h {h}");
             // A season that was found is given a record of its own.
             let compared = if forecaster.season.is_some() { FIRST_CYCLE } else { MODELS.len() };
-            for model in 0..compared {
+            for (model, name) in MODELS.iter().enumerate().take(compared) {
                 let (got, by_hand) = (horizon.records.error(model), records[at].error(model));
-                assert_eq!(got, by_hand, "t {t}, h {h}, {:?}", MODELS[model]);
+                assert_eq!(got, by_hand, "t {t}, h {h}, {name:?}");
             }
         }
         if forecaster.season.is_some() {
