@@ -151,7 +151,7 @@ fn hostile() -> impl Strategy<Value = Vec<Option<f64>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// No panic, no number that is none, in order and never below zero, by every method.
     #[test]

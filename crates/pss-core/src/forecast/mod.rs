@@ -464,7 +464,7 @@ impl Forecaster {
 
     /// What a regression says.
     fn regressed(&self, at: usize, features: &features::Features) -> f32 {
-        let last = self.last.unwrap_or(0.0) as f32;
+        let last = self.smoothers.levels().forecast(Smoother::Naive, 0);
         last + self.usual_step() * self.horizons[at].regression.predict(features)
     }
 

@@ -134,6 +134,7 @@ impl PeriodFinder {
     fn refine(&self, base: usize) -> f64 {
         let r = &self.correlation;
         let reach = (base / 8).max(1);
+        let near = |period: f64| (period - base as f64).abs() <= 1.0 + reach as f64;
         let mut period = self.vertex(base, reach);
         // How far off a whole number it must be to be believed: a peak is placed to a part of a
         // step only, and a profile read between steps loses its edges.
@@ -145,7 +146,12 @@ impl PeriodFinder {
             }
             let top = (centre - reach..=centre + reach).max_by(|&a, &b| r[a].total_cmp(&r[b]));
             let Some(top) = top.filter(|&top| r[top] >= NEARLY * r[base]) else { break };
-            period = self.vertex(top, reach) / multiple as f64;
+            // Beside the slope of a larger hump, tops lead away step by step.
+            let refined = self.vertex(top, reach) / multiple as f64;
+            if !near(refined) {
+                break;
+            }
+            period = refined;
             doubt = (0.4 / multiple as f64).max(0.1);
         }
         let whole = period.round();
@@ -284,6 +290,18 @@ mod tests {
             |t| if noise.uniform() < 0.2 { f32::NAN } else { sine(t, 30.0, 0.0) as f32 };
         let values: Vec<f32> = (0..200).map(&mut value).collect();
         assert!((find(&values).expect("found") - 30.0).abs() < 0.5);
+    }
+
+    /// Correlations that fall from the shortest lag on pull each multiple back to the one before.
+    #[test]
+    fn a_period_is_made_precise_in_bounded_time() {
+        for base in SHORTEST..20 {
+            let mut finder = PeriodFinder::new();
+            finder.correlation =
+                (0..=LONGEST + BEYOND).map(|lag| 1.0 - (lag as f32 / 60.0).powi(2)).collect();
+            let period = finder.refine(base);
+            assert!((period - base as f64).abs() <= 0.5 * base as f64, "{base} {period}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ const SHORT: f32 = 0.93;
 const SHORT_SHARE: f32 = 0.35;
 /// Scored forecasts before anything but last value is used.
 const LEAST_EVIDENCE: u32 = 6;
+/// No model's error counts as more times last value's.
+const WORST_RATIO: f32 = 1e6;
 /// A challenger's error must be below this share of the incumbent's.
 const MARGIN: f32 = 0.97;
 
@@ -37,7 +39,7 @@ impl Records {
         self.scored = self.scored.saturating_add(1);
         let naive = self.error(NAIVE);
         for (model, &error) in errors.iter().enumerate() {
-            let ratio = if naive > 0.0 { self.error(model) / naive } else { 1.0 };
+            let ratio = if naive > 0.0 { self.error(model) / naive } else { 1.0 }.min(WORST_RATIO);
             let error = if error.is_nan() { ratio * errors[NAIVE] } else { error };
             self.long[model] = LONG * self.long[model] + error;
             self.short[model] = SHORT * self.short[model] + error;
@@ -46,6 +48,7 @@ impl Records {
 
     /// Sets a model's record to `ratio` times last value's.
     pub fn assume(&mut self, model: usize, ratio: f32) {
+        let ratio = ratio.min(WORST_RATIO);
         self.long[model] = ratio * self.long[NAIVE];
         self.short[model] = ratio * self.short[NAIVE];
     }
