@@ -7,8 +7,8 @@
 //!
 //! - `method`: names and values that users see; `models`: the pool
 //! - `history`: the recent past by step; `calendar`: the coarse past by time of day and week
-//! - `smoothing`, `ets`, `regression` on `features`, `seasonal`: the models; `period`: the season's
-//!   length
+//! - `smoothing`, `ets`, `regression` on `features`, `seasonal`: the models; `period`, `search`: the
+//!   season's length; `say`: what they all say
 //! - `horizon`: what was said and what came, one horizon ahead; `selection`: scores and choice;
 //!   `interval`: quantiles of past errors
 
@@ -22,6 +22,8 @@ mod method;
 mod models;
 mod period;
 mod regression;
+mod say;
+mod search;
 mod seasonal;
 mod selection;
 mod smoothing;
@@ -34,13 +36,12 @@ pub use method::{Config, Method, Prediction, Score};
 
 use calendar::Calendar;
 use ets::Ets;
-use features::Origin;
 use history::History;
 use horizon::{Horizon, Said};
-use models::{ByModel, DAY, FIRST_CYCLE, MODELS, Model, NAIVE};
-use period::{Finding, PeriodFinder};
-use seasonal::{SHAPE_COUNT, Season};
-use smoothing::{Smoother, Smoothers};
+use models::{DAY, MODELS, Model, NAIVE};
+use period::PeriodFinder;
+use seasonal::Season;
+use smoothing::Smoothers;
 
 /// Models see loads cut here, far above any real one, so that squares stay finite.
 const LARGEST: f64 = 1e15;
@@ -48,19 +49,9 @@ const LARGEST: f64 = 1e15;
 const LONGEST_HORIZON: usize = 1024;
 /// Absolute numbers of steps are cut here, so that they can be reckoned with.
 const FARTHEST_STEP: i64 = 1 << 40;
-/// Steps of the past, at least, on which a season found just now is judged.
-const TRIAL_STEPS: usize = 40;
-/// A new period takes over if its models' error is below this share of that in use.
-const BETTER_PERIOD: f32 = 0.8;
-const SAME_CYCLE: f64 = 0.03;
-const CAUTION: f32 = 0.3;
-/// Periods that differ by less than this part of a step are one.
-const SAME_PERIOD: f64 = 0.1;
 /// The usual step is a mean over about so many; one step counts as so many usual ones at most.
 const SCALE_MEMORY: f64 = 100.0;
 const SCALE_CUT: f64 = 8.0;
-/// Power of a model's error by which its weight in the combination falls.
-const COMBINE: i32 = 12;
 
 /// Forecasts one series. Give it every step, in order, and ask at any time.
 #[derive(Debug, Clone)]
@@ -267,102 +258,6 @@ impl Forecaster {
         }
     }
 
-    /// Weighs what a scan for the period found against what is in use.
-    fn consider(&mut self, found: Finding) {
-        match (found.period, self.period()) {
-            (Some(period), Some(current)) if (period - current).abs() < SAME_PERIOD => {
-                if let (Some(season), false) = (&mut self.season, found.recent) {
-                    season.period = period;
-                }
-            }
-            (Some(period), current) => {
-                // A scan is precise to a part of a step; most jobs run at whole ones.
-                let candidates = [period, period.floor(), period.ceil()];
-                let tried = candidates.into_iter().map(|period| self.try_season(period));
-                let best = tried.min_by(|a, b| a.error.total_cmp(&b.error));
-                // Without a period in use, last value's error, which is 1 at each horizon.
-                let last_value = self.horizons.len() as f32;
-                let in_use = current.map_or(last_value, |current| self.try_season(current).error);
-                if let Some(best) = best.filter(|best| best.error < BETTER_PERIOD * in_use) {
-                    let same = current
-                        .is_some_and(|current| (period - current).abs() < SAME_CYCLE * period);
-                    self.adopt(best, same);
-                }
-            }
-            (None, Some(_)) if !found.recent => {
-                if std::mem::replace(&mut self.doubted, true) {
-                    self.season = None;
-                    self.forget_season();
-                }
-                return;
-            }
-            (None, _) => return,
-        }
-        self.doubted = false;
-    }
-
-    /// How a period does on the recent past: its models go through it step by step, as if it had
-    /// been known before.
-    fn try_season(&self, period: f64) -> Trial {
-        let mut season = Season::new(period);
-        let end = self.history.end();
-        let begin = end.saturating_sub(TRIAL_STEPS.max(period.ceil() as usize));
-        let mut errors = vec![[0.0f32; 1 + SHAPE_COUNT]; self.horizons.len()];
-        for origin in begin.saturating_sub(self.farthest()).max(self.history.first())..end {
-            season.observe(&self.history, origin);
-            let last = self.history.known_until(origin);
-            for (horizon, errors) in self.horizons.iter().zip(&mut errors) {
-                let target = origin + horizon.steps;
-                let y = self.history.at(target);
-                if target < begin || y.is_nan() || last.is_nan() {
-                    continue;
-                }
-                let said: [f32; SHAPE_COUNT] = std::array::from_fn(|shape| {
-                    season.forecast(&self.history, shape, origin, horizon.steps)
-                });
-                if said.iter().any(|said| said.is_nan()) {
-                    continue;
-                }
-                errors[0] += (y - last).abs();
-                for (error, said) in errors[1..].iter_mut().zip(said) {
-                    *error += (y - said.max(0.0)).abs();
-                }
-            }
-        }
-        // A horizon too far to be tried is taken to be like the one before it.
-        let mut ratio = [1.0; SHAPE_COUNT];
-        let ratios: Vec<_> = errors
-            .iter()
-            .map(|[naive, said @ ..]| {
-                if *naive > 0.0 {
-                    ratio = said.map(|said| said / naive);
-                }
-                ratio
-            })
-            .collect();
-        let error = ratios.iter().map(|ratio| ratio.iter().copied().fold(f32::MAX, f32::min)).sum();
-        Trial { season, ratios, error }
-    }
-
-    /// Goes on with a period that was tried, and with the records it would have.
-    fn adopt(&mut self, trial: Trial, same: bool) {
-        for (horizon, ratios) in self.horizons.iter_mut().zip(trial.ratios) {
-            for (shape, ratio) in ratios.into_iter().enumerate() {
-                if !same {
-                    horizon.records.assume(FIRST_CYCLE + shape, ratio + CAUTION * (1.0 - ratio));
-                }
-            }
-        }
-        self.season = Some(trial.season);
-    }
-
-    /// What has no period any more stands no better than last value.
-    fn forget_season(&mut self) {
-        for horizon in &mut self.horizons {
-            (0..SHAPE_COUNT).for_each(|shape| horizon.records.assume(FIRST_CYCLE + shape, 1.0));
-        }
-    }
-
     /// Chooses the model for each scored horizon. One that is not scored yet follows the next
     /// shorter one.
     fn choose(&mut self, step: usize) {
@@ -404,136 +299,13 @@ impl Forecaster {
             }
             let h = self.horizons[at].steps;
             let features = self.origin().features(h);
-            let models = self.pool(at, self.regressed(at, &features));
+            let models = self.all_say(at, self.regressed(at, &features));
             let scale = self.usual_step();
             let horizon = &mut self.horizons[at];
             let issued = models[horizon.chosen];
             let issued = if issued.is_nan() { models[NAIVE] } else { issued };
             horizon.note(step, Said { scale, features, models, issued });
         }
-    }
-
-    /// What all models say at a scored horizon, not negative; NaN where one has no answer.
-    fn pool(&self, at: usize, regressed: f32) -> ByModel {
-        let h = self.horizons[at].steps;
-        let mut said = MODELS.map(|model| match model {
-            Model::Ar => regressed,
-            Model::Combined => f32::NAN,
-            model => self.plain(model, h),
-        });
-        // Not `max`, which makes a number of NaN.
-        said.iter_mut().filter(|said| **said < 0.0).for_each(|said| *said = 0.0);
-        said[MODELS.len() - 1] = self.combined(at, &said[..MODELS.len() - 1]);
-        said
-    }
-
-    /// The weighted mean of what models say.
-    fn combined(&self, at: usize, said: &[f32]) -> f32 {
-        let records = &self.horizons[at].records;
-        let errors = || (0..said.len()).map(|model| records.error(model));
-        let least = errors().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
-        let (mut sum, mut weights) = (0.0, 0.0);
-        for (said, error) in said.iter().zip(errors()).filter(|(said, _)| !said.is_nan()) {
-            let weight = (least / error.max(least)).powi(COMBINE);
-            sum += weight * said;
-            weights += weight;
-        }
-        sum / weights
-    }
-
-    /// What a model that needs no scored horizon says; NaN where it has no answer.
-    fn plain(&self, model: Model, h: usize) -> f32 {
-        let Some(origin) = self.history.end().checked_sub(1) else { return f32::NAN };
-        match model {
-            Model::Smoother(smoother) => self.smoothers.levels().forecast(smoother, h),
-            Model::Ets => self.ets.forecast(h),
-            Model::Cycle(shape) => match &self.season {
-                Some(season) => season.forecast(&self.history, shape, origin, h),
-                None => f32::NAN,
-            },
-            Model::Day => {
-                let moves = self.calendar.moves(self.last_step, self.absolute(origin + h));
-                let day = if moves.day.is_nan() { moves.yesterday } else { moves.day };
-                let levels = self.smoothers.levels();
-                let level = |smoother| levels.forecast(smoother, h);
-                0.5 * (level(Smoother::Naive) + level(Smoother::Ses(1))) + day
-            }
-            Model::Ar | Model::Combined => f32::NAN,
-        }
-    }
-
-    /// What a regression says.
-    fn regressed(&self, at: usize, features: &features::Features) -> f32 {
-        let last = self.smoothers.levels().forecast(Smoother::Naive, 0);
-        last + self.usual_step() * self.horizons[at].regression.predict(features)
-    }
-
-    /// The absolute number of a step.
-    fn absolute(&self, step: usize) -> i64 {
-        self.config.first_step.saturating_add(step as i64)
-    }
-
-    /// The usual step, above zero.
-    fn usual_step(&self) -> f32 {
-        (self.scale as f32).max(f32::MIN_POSITIVE)
-    }
-
-    fn origin(&self) -> Origin<'_> {
-        Origin {
-            history: &self.history,
-            calendar: &self.calendar,
-            levels: self.smoothers.levels(),
-            period: self.period(),
-            step_s: self.config.step_s,
-            last_step: self.last_step,
-            step: self.absolute(self.history.end() - 1),
-            scale: self.usual_step(),
-        }
-    }
-
-    /// The forecast of one model; last value where that model has no answer.
-    fn value(&self, model: usize, h: usize) -> Option<f64> {
-        let last = self.last?;
-        let forecast = match MODELS[model] {
-            Model::Smoother(Smoother::Naive) => last,
-            Model::Ar | Model::Combined => self.between_horizons(model, h, last),
-            model => self.plain(model, h).into(),
-        };
-        Some(if forecast.is_finite() { forecast.max(0.0) } else { last })
-    }
-
-    /// What a model that lives at scored horizons says for `h`: between them, as far from the cycle
-    /// as lies on the line from one to the other.
-    fn between_horizons(&self, model: usize, h: usize, last: f64) -> f64 {
-        let at = self.scored(h);
-        let far = self.horizons[at].steps;
-        let right = self.at_horizon(model, at);
-        if far == h {
-            return right;
-        }
-        let (near, left) = match at.checked_sub(1) {
-            Some(before) => (self.horizons[before].steps, self.at_horizon(model, before)),
-            None => (0, last),
-        };
-        let cycle = |h: usize| if h == 0 { last } else { self.cycle(h) };
-        let (left, right) = (left - cycle(near), right - cycle(far));
-        cycle(h) + left + (h - near) as f64 / (far - near) as f64 * (right - left)
-    }
-
-    /// What a model that lives at scored horizons says for one of them.
-    fn at_horizon(&self, model: usize, at: usize) -> f64 {
-        let regressed = self.regressed(at, &self.origin().features(self.horizons[at].steps));
-        let said = match MODELS[model] {
-            Model::Ar => regressed.max(0.0),
-            _ => self.pool(at, regressed)[model],
-        };
-        said.into()
-    }
-
-    /// The cycle known best: the one found in the data, else the day, else none at all.
-    fn cycle(&self, h: usize) -> f64 {
-        let known = [Model::Cycle(0), Model::Day].map(|model| self.plain(model, h));
-        known.into_iter().find(|said| said.is_finite()).unwrap_or(0.0).into()
     }
 
     /// Index of the scored horizon that stands for `h`: the first not shorter.
@@ -577,15 +349,6 @@ impl Forecaster {
             Some((lo * widen, hi * widen))
         })
     }
-}
-
-/// What came out of trying a period on the recent past.
-struct Trial {
-    season: Season,
-    /// Errors of the models relative to last value's, by scored horizon.
-    ratios: Vec<[f32; SHAPE_COUNT]>,
-    /// The better one's, summed over horizons.
-    error: f32,
 }
 
 /// A number as a load; `None` if it is none.

@@ -4,13 +4,13 @@
 //! origin ([`features`](super::features)), all relative to the last value and in units of the
 //! usual step, so that a coefficient of zero means last value. Least absolute deviations by
 //! reweighting each pair once with the error it came with (iteratively reweighted least squares,
-//! one pass; Schlossmacher 1973), old pairs fading away, with a ridge towards the prior.
+//! one pass; Schlossmacher 1973), old pairs fading away, with a ridge towards last value.
 
 use super::features::{COUNT, Features};
 
 /// What is left of a pair's weight after each later one.
 const DISCOUNT: f32 = 0.995;
-/// Ridge: about as much as so many pairs that say what the prior says.
+/// Ridge: about as much as so many pairs that say the load stays as it is.
 const RIDGE: f64 = 3.0;
 /// Errors below this many usual steps count as squares, not as absolute values.
 const SMALL: f32 = 0.25;
@@ -20,27 +20,18 @@ const LARGEST_MOVE: f32 = 100.0;
 /// Entries of a packed triangle.
 const PACKED: usize = COUNT * (COUNT + 1) / 2;
 
-/// Coefficients by feature.
-pub(super) type Coefficients = [f32; COUNT];
-
 #[derive(Debug, Clone)]
 pub(super) struct Regression {
     /// Lower triangle of the discounted sum of products of features, row by row.
     products: [f32; PACKED],
     /// Discounted sum of products of features and moves.
     moves: [f32; COUNT],
-    coefficients: Coefficients,
-    prior: Coefficients,
+    coefficients: [f32; COUNT],
 }
 
 impl Regression {
     pub fn new() -> Self {
-        Regression {
-            products: [0.0; PACKED],
-            moves: [0.0; COUNT],
-            coefficients: [0.0; COUNT],
-            prior: [0.0; COUNT],
-        }
+        Regression { products: [0.0; PACKED], moves: [0.0; COUNT], coefficients: [0.0; COUNT] }
     }
 
     /// The move expected, in usual steps.
@@ -90,7 +81,7 @@ impl Regression {
             row += i + 1;
         }
         for i in 0..COUNT {
-            let mut sum = f64::from(self.moves[i]) + RIDGE * f64::from(self.prior[i]);
+            let mut sum = f64::from(self.moves[i]);
             for k in 0..i {
                 sum -= factor[i][k] * solution[k];
             }
@@ -107,16 +98,6 @@ impl Regression {
             self.coefficients = solution.map(|c| c as f32);
         }
     }
-
-    /// The coefficients of the last solution.
-    pub fn coefficients(&self) -> &Coefficients {
-        &self.coefficients
-    }
-
-    /// Sets what is believed before there is evidence.
-    pub fn set_prior(&mut self, prior: Coefficients) {
-        self.prior = prior;
-    }
 }
 
 #[cfg(test)]
@@ -132,7 +113,7 @@ mod tests {
     #[test]
     fn coefficients_are_found_in_spite_of_outliers() {
         let mut noise = Noise::new(1);
-        let truth: Coefficients = std::array::from_fn(|i| (i as f32 - 4.0) / 10.0);
+        let truth: [f32; COUNT] = std::array::from_fn(|i| (i as f32 - 4.0) / 10.0);
         let mut regression = Regression::new();
         for t in 0..600 {
             let x = features(&mut noise);
@@ -140,18 +121,16 @@ mod tests {
             regression.learn(&x, if t % 10 == 3 { 12.0 } else { came });
             regression.solve();
         }
-        for (found, truth) in regression.coefficients().iter().zip(truth) {
+        for (found, truth) in regression.coefficients.iter().zip(truth) {
             assert!((found - truth).abs() < 0.05, "{found} for {truth}");
         }
     }
 
     #[test]
-    fn without_evidence_the_prior_speaks() {
+    fn without_evidence_nothing_moves() {
         let mut regression = Regression::new();
-        assert_eq!(regression.predict(&[1.0; COUNT]), 0.0);
-        regression.set_prior([0.1; COUNT]);
         regression.solve();
-        assert!((regression.predict(&[1.0; COUNT]) - 0.1 * COUNT as f32).abs() < 1e-5);
+        assert_eq!(regression.predict(&[1.0; COUNT]), 0.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The forecaster as a whole: alignment, no look-ahead, the methods it chooses, its intervals.
 
 use super::interval::Errors;
+use super::models::{ByModel, FIRST_CYCLE};
 use super::selection::Records;
 use super::testing::{Noise, sine};
 use super::*;
@@ -140,6 +141,21 @@ fn a_day_of_30_steps_is_noticed_after_two_and_used() {
         let relative = relative_errors(&values, [1, 2, 3, 4, 5], 66);
         for (relative, bar) in relative.into_iter().zip([0.75, 0.5, 0.4, 0.35, 0.3]) {
             assert!(relative < bar, "seed {seed}: {relative} for {bar}");
+        }
+    }
+}
+
+/// Horizons that nobody scores are between those that are: on a level, at the level.
+#[test]
+fn between_scored_horizons_nothing_jumps() {
+    let mut noise = Noise::new(11);
+    let config = Config { horizons: vec![20, 60], ..Config::default() };
+    let steps = (0..400).map(|_| Some(1000.0 + noise.normal()));
+    let forecaster = Forecaster::replay(config, steps);
+    for method in [Method::Ar, Method::Combined] {
+        for h in 1..=60 {
+            let value = forecaster.predict_by(method, h).expect("known");
+            assert!((value - 1000.0).abs() < 5.0, "{method:?} {h}: {value}");
         }
     }
 }
