@@ -9,9 +9,9 @@ pub const PUBLISHED_S: [f64; 3] = [300.0, 600.0, 900.0];
 pub const FARTHEST: usize = 192;
 /// Steps that planning looks ahead at least, however long a step is.
 const PLANNED: usize = 12;
-/// Horizons to score between those published; errors near one another are nearly the same, so
-/// that none is within `APART` times another.
-const BETWEEN: [usize; 7] = [2, 3, 6, 12, 24, 48, 96];
+/// Horizons to score between those published, each at least `APART` times another or part of it:
+/// errors near one another are nearly the same, and each horizon costs more than a kilobyte.
+const BETWEEN: [usize; 2] = [6, 24];
 const APART: f64 = 1.5;
 
 /// Steps whose time is nearest to `seconds`, of those that can be forecast: 1..=192.
@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn scored_horizons_hold_the_published_ones_and_reach_far_enough() {
-        assert_eq!(scored(10.0), [1, 2, 3, 6, 12, 30, 60, 90]);
+        assert_eq!(scored(10.0), [1, 6, 30, 60, 90]);
         assert_eq!(scored(300.0), [1, 2, 3, 6, 12]);
         for step_s in [0.1, 0.7, 1.0, 5.0, 10.0, 42.0, 60.0, 299.0, 900.0, 3600.0] {
             let scored = scored(step_s);
             assert!(published(step_s).iter().all(|h| scored.contains(h)), "{step_s} s");
             assert!(scored.windows(2).all(|w| w[0] < w[1]), "{step_s} s: {scored:?}");
-            assert!(scored.len() <= 10 && scored[scored.len() - 1] >= PLANNED);
+            assert!(scored.len() <= 6 && scored[scored.len() - 1] >= PLANNED);
             assert!(scored[scored.len() - 1] <= FARTHEST);
         }
     }

@@ -202,7 +202,7 @@ fn a_gap_takes_its_time() {
 #[test]
 fn a_million_steps_take_no_more_room() {
     let mut random = SmallRng::seed_from_u64(9);
-    let mut forecaster = Forecaster::new(Config::default());
+    let mut forecaster = Forecaster::new(config(10.0, &pss_core::horizons::scored(10.0)));
     let mut early = 0;
     for t in 0..1_000_000 {
         forecaster.push((t % 1013 != 0).then(|| random.random_range(0.0..100.0)));
