@@ -83,9 +83,9 @@ fn a_day_learnt_from_coarse_history_is_foreseen() {
     let without = forecast(false).predict(90).expect("known").value;
     assert!(without < 70.0, "{without}");
     let known = forecast(true);
-    // What the mean day says is there at once; whether it is used is for its record to say.
-    let seasonal = known.predict_by(Method::Seasonal, 90).expect("known");
-    assert!(seasonal > 250.0, "{seasonal}");
+    assert_eq!(known.method_at(90), Method::Seasonal);
+    let value = known.predict(90).expect("known").value;
+    assert!(value > 250.0, "{value}");
 }
 
 /// Half a day at one level with one cycle, then another: the forecast has left the old one behind
