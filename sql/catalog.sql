@@ -119,7 +119,8 @@ COMMENT ON COLUMN pss.outlook.hi IS 'upper end of the 80 % interval of level';
 CREATE TABLE pss.sample (
     relation      regclass         NOT NULL,
     partition     int              NOT NULL,
-    sampled_at    timestamptz      NOT NULL,
+    sampled_at    timestamptz      NOT NULL
+                  CHECK (sampled_at OPERATOR(pg_catalog.>) '-infinity' AND sampled_at OPERATOR(pg_catalog.<) 'infinity'),
     tup_inserted  bigint           NOT NULL,
     tup_updated   bigint           NOT NULL,
     tup_deleted   bigint           NOT NULL,

@@ -5,7 +5,8 @@ CREATE TABLE pss.history (
     relation     regclass         NOT NULL,
     partition    int              NOT NULL,
     bucket       timestamptz      NOT NULL
-                 CHECK (pg_catalog.date_bin('5 min', bucket, '2000-01-01 00:00+00') OPERATOR(pg_catalog.=) bucket),
+                 CHECK (bucket OPERATOR(pg_catalog.>) '-infinity' AND bucket OPERATOR(pg_catalog.<) 'infinity'
+                        AND pg_catalog.date_bin('5 min', bucket, '2000-01-01 00:00+00') OPERATOR(pg_catalog.=) bucket),
     foreign_load double precision NOT NULL
                  CHECK (foreign_load OPERATOR(pg_catalog.>=) 0 AND foreign_load OPERATOR(pg_catalog.<) 'infinity'),
     own_load     double precision NOT NULL DEFAULT 0

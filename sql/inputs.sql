@@ -12,7 +12,7 @@ CREATE TABLE pss.metric (
               CHECK (value OPERATOR(pg_catalog.>=) 0 AND value OPERATOR(pg_catalog.<=) 1e15),
     PRIMARY KEY (relation, at, partition, metric)
 );
-COMMENT ON TABLE pss.metric IS 'values that applications recorded, kept for pss.sample_retention; never dumped';
+COMMENT ON TABLE pss.metric IS 'values that applications recorded, kept for pss.sample_retention, or pss.metric_ttl if that is longer; never dumped';
 COMMENT ON COLUMN pss.metric.at IS 'from when on the value holds: until the next one, or for pss.metric_ttl';
 
 CREATE TABLE pss.metric_cost (
@@ -54,7 +54,9 @@ SELECT m.relation,
        m.at::timestamptz(0) AS at
 FROM (SELECT DISTINCT ON (x.relation, x.partition, x.metric) x.*
       FROM pss.metric x
-      WHERE x.at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) '1 hour'::pg_catalog.interval)
+      WHERE x.at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) GREATEST(
+                '1 hour'::pg_catalog.interval,
+                pg_catalog.current_setting('pss.metric_ttl', true)::pg_catalog.interval))
       ORDER BY x.relation, x.partition, x.metric, x.at DESC) AS m
 CROSS JOIN LATERAL (
     SELECT COALESCE((SELECT k.cost FROM pss.metric_cost k
@@ -62,7 +64,7 @@ CROSS JOIN LATERAL (
                        AND k.metric OPERATOR(pg_catalog.=) m.metric), 1) AS cost) AS c
 WHERE pg_catalog.has_table_privilege(m.relation, 'SELECT')
 ORDER BY m.relation::pg_catalog.text, m.partition, m.metric;
-COMMENT ON VIEW pss.metrics IS 'the newest value of each metric that an application recorded within the last hour';
+COMMENT ON VIEW pss.metrics IS 'the newest value of each metric that an application recorded within the last hour, or pss.metric_ttl if that is longer';
 COMMENT ON COLUMN pss.metrics.cost IS 'cost units per second and unit of value, see pss_set_metric_cost';
 COMMENT ON COLUMN pss.metrics.load IS 'foreign load that the value stands for while it holds, cost units per second';
 

@@ -23,10 +23,10 @@ SELECT p.relation,
        p.partition,
        pg_catalog.round(COALESCE(w.reads OPERATOR(pg_catalog./) w.seconds, 0), 2) AS reads_s,
        pg_catalog.round(COALESCE(w.writes OPERATOR(pg_catalog./) w.seconds, 0), 2) AS writes_s,
-       pg_catalog.round(COALESCE(w.read_us OPERATOR(pg_catalog./) NULLIF(w.reads, 0) OPERATOR(pg_catalog./) 1000, 0), 3) AS read_ms,
-       pg_catalog.round(COALESCE(w.write_us OPERATOR(pg_catalog./) NULLIF(w.writes, 0) OPERATOR(pg_catalog./) 1000, 0), 3) AS write_ms,
+       pg_catalog.round(COALESCE(w.read_us OPERATOR(pg_catalog./) NULLIF(w.reads, 0.0) OPERATOR(pg_catalog./) 1000, 0), 3) AS read_ms,
+       pg_catalog.round(COALESCE(w.write_us OPERATOR(pg_catalog./) NULLIF(w.writes, 0.0) OPERATOR(pg_catalog./) 1000, 0), 3) AS write_ms,
        pg_catalog.round(COALESCE((w.read_us OPERATOR(pg_catalog.+) w.write_us) OPERATOR(pg_catalog./) NULLIF(
-           pg_catalog.sum(w.read_us OPERATOR(pg_catalog.+) w.write_us) OVER (PARTITION BY p.relation), 0), 0), 3) AS share,
+           pg_catalog.sum(w.read_us OPERATOR(pg_catalog.+) w.write_us) OVER (PARTITION BY p.relation), 0.0), 0), 3) AS share,
        pg_catalog.round(COALESCE((w.read_us OPERATOR(pg_catalog.+) w.write_us)
            OPERATOR(pg_catalog./) w.seconds OPERATOR(pg_catalog./) 1000, 0), 1) AS busy,
        COALESCE(c.reads, 0) AS reads,
@@ -37,7 +37,7 @@ LEFT JOIN @extschema@.pss_stat_patterns() c ON c.relation OPERATOR(pg_catalog.=)
 LEFT JOIN (
     SELECT i.relation, i.partition,
            NULLIF(pg_catalog.date_part('epoch', pg_catalog.max(i.sampled_at) OPERATOR(pg_catalog.-)
-               pg_catalog.min(i.sampled_at)), 0)::pg_catalog.numeric AS seconds,
+               pg_catalog.min(i.sampled_at)), 0::pg_catalog.float8)::pg_catalog.numeric AS seconds,
            pg_catalog.sum(CASE WHEN i.reads OPERATOR(pg_catalog.<) i.reads0 THEN i.reads ELSE i.reads OPERATOR(pg_catalog.-) i.reads0 END) AS reads,
            pg_catalog.sum(CASE WHEN i.writes OPERATOR(pg_catalog.<) i.writes0 THEN i.writes ELSE i.writes OPERATOR(pg_catalog.-) i.writes0 END) AS writes,
            pg_catalog.sum(CASE WHEN i.read_us OPERATOR(pg_catalog.<) i.read_us0 THEN i.read_us ELSE i.read_us OPERATOR(pg_catalog.-) i.read_us0 END) AS read_us,
@@ -113,6 +113,7 @@ CREATE VIEW pss.query_statements AS
 SELECT t.relation, q.queryid, q.calls, q.mean_ms, q.share, q.query
 FROM pss.sharded_table t
 CROSS JOIN LATERAL @extschema@.pss_query_statements(t.relation) q
+WHERE pg_catalog.has_table_privilege(t.relation, 'SELECT')
 ORDER BY t.relation::pg_catalog.text, q.share DESC, q.queryid;
 COMMENT ON VIEW pss.query_statements IS 'queries that take most of the statement time of each sharded table (needs query ids: pg_stat_statements loaded, or compute_query_id on)';
 COMMENT ON COLUMN pss.query_statements.calls IS 'calls that touched the table, since the query is in its list of 16';

@@ -44,7 +44,7 @@ SELECT p.relation,
        p.capacity,
        pg_catalog.round(e.weights[p.partition OPERATOR(pg_catalog.+) 1]::pg_catalog.numeric, 3) AS weight,
        pg_catalog.round(r.keys OPERATOR(pg_catalog./)
-           NULLIF(pg_catalog.sum(r.keys) OVER (PARTITION BY p.relation), 0), 3) AS share,
+           NULLIF(pg_catalog.sum(r.keys) OVER (PARTITION BY p.relation), 0.0), 3) AS share,
        pg_catalog.pg_stat_get_live_tuples(p.leaf) AS rows
 FROM pss.partition p
 LEFT JOIN (SELECT relation, pg_catalog.max(sampled_at) AS newest
@@ -122,10 +122,10 @@ COMMENT ON VIEW pss.forecasts IS 'the newest forecasts of foreign load, by parti
 GRANT SELECT ON pss.forecasts TO PUBLIC;
 
 CREATE VIEW pss.stat_forecast WITH (security_barrier) AS
-SELECT relation,
-       partition,
-       horizon,
-       model,
+SELECT k.relation,
+       k.partition,
+       k.horizon,
+       k.model,
        COALESCE(f.n, 0) AS n,
        pg_catalog.round(COALESCE(f.relative, m.relative)::pg_catalog.numeric, 3) AS relative,
        pg_catalog.round(f.bias::pg_catalog.numeric, 2) AS bias,
@@ -136,7 +136,7 @@ FROM (
     SELECT x.relation, x.partition, x.horizon, x.model,
            pg_catalog.count(*) AS n,
            pg_catalog.sum(pg_catalog.abs(x.value OPERATOR(pg_catalog.-) x.actual)) OPERATOR(pg_catalog./)
-               NULLIF(pg_catalog.sum(pg_catalog.abs(x.last_value OPERATOR(pg_catalog.-) x.actual)), 0) AS relative,
+               NULLIF(pg_catalog.sum(pg_catalog.abs(x.last_value OPERATOR(pg_catalog.-) x.actual)), 0::pg_catalog.float8) AS relative,
            pg_catalog.avg(x.value OPERATOR(pg_catalog.-) x.actual) AS bias,
            pg_catalog.avg((x.actual OPERATOR(pg_catalog.>=) x.lo
                            AND x.actual OPERATOR(pg_catalog.<=) x.hi)::pg_catalog.int4) AS coverage
@@ -153,9 +153,13 @@ FULL JOIN (
         FROM ROWS FROM (pg_catalog.unnest(c.models), pg_catalog.unnest(c.relative)) AS x (model, relative)
         UNION ALL SELECT c.model, NULL) AS u
     GROUP BY c.relation, c.partition, c.horizon, c.model, c.since, u.model) AS m
-    USING (relation, partition, horizon, model)
-WHERE pg_catalog.has_table_privilege(relation, 'SELECT')
-ORDER BY relation::pg_catalog.text, partition, horizon, model;
+    ON m.relation OPERATOR(pg_catalog.=) f.relation AND m.partition OPERATOR(pg_catalog.=) f.partition
+       AND m.horizon OPERATOR(pg_catalog.=) f.horizon AND m.model OPERATOR(pg_catalog.=) f.model
+CROSS JOIN LATERAL (
+    SELECT COALESCE(f.relation, m.relation) AS relation, COALESCE(f.partition, m.partition) AS partition,
+           COALESCE(f.horizon, m.horizon) AS horizon, COALESCE(f.model, m.model) AS model) AS k
+WHERE pg_catalog.has_table_privilege(k.relation, 'SELECT')
+ORDER BY k.relation::pg_catalog.text, k.partition, k.horizon, k.model;
 COMMENT ON VIEW pss.stat_forecast IS 'forecasts against what came, by partition, horizon and model, over pss.sample_retention; and which model is in use';
 COMMENT ON COLUMN pss.stat_forecast.n IS 'forecasts that the model made while in use, and whose time has come; 0: none, relative is then from its trial beside the others';
 COMMENT ON COLUMN pss.stat_forecast.relative IS 'error relative to taking the last value as the forecast: below 1 the model is worth something';

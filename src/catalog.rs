@@ -12,6 +12,7 @@ use pgrx::spi::SpiClient;
 use pss_core::forecast::Method;
 use pss_core::slots::SlotTable;
 
+use crate::clock::timestamp;
 use crate::error::{Result, not_sharded};
 use crate::latest;
 
@@ -218,6 +219,30 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             Spi::run_with_args(
                 &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),
                 &[relation.into()],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// What was observed of a table: relations in schema pss, and the column with its time.
+pub const OBSERVATIONS: [(&str, &str); 4] = [
+    ("sample", "sampled_at"),
+    ("history", "bucket"),
+    ("forecast", "made_at"),
+    ("score", "scored_at"),
+];
+
+/// Removes what was observed of a table after `at`.
+pub fn forget_after(relation: pg_sys::Oid, at: pg_sys::TimestampTz) -> Result<()> {
+    as_extension_owner(|| {
+        for (table, column) in OBSERVATIONS {
+            Spi::run_with_args(
+                &format!(
+                    "DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1
+                       AND {column} OPERATOR(pg_catalog.>) $2"
+                ),
+                &[relation.into(), timestamp(at).into()],
             )?;
         }
         Ok(())

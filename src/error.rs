@@ -97,3 +97,16 @@ pub fn not_preloaded() -> PssError {
         .detail("Placing keys needs shared memory, which is reserved when the server starts.")
         .hint("Add pss to shared_preload_libraries and restart the server.")
 }
+
+/// An argument that must not be NULL is (22004).
+pub fn null_argument(argument: &str) -> PssError {
+    PssError::new(
+        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        format!("argument \"{argument}\" must not be NULL"),
+    )
+}
+
+/// An argument has a value that it cannot have (22023).
+pub fn invalid_argument(message: impl Into<String>) -> PssError {
+    PssError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+}

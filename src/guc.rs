@@ -93,8 +93,8 @@ pub fn init() {
     );
     define_int(
         c"pss.sample_retention",
-        c"How long samples, forecasts, scores, events and old epochs are kept.",
-        c"Older ones are deleted by the worker.",
+        c"How long samples, forecasts, metrics, scores, events and old epochs are kept.",
+        c"Older ones are deleted by the worker; declared loads, so long after their end.",
         &SAMPLE_RETENTION,
         (10, 525_600),
         GucContext::Sighup,

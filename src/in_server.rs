@@ -11,6 +11,7 @@ use pgrx::{PgTryBuilder, pg_sys};
 use pss_core::claim::Claimed;
 use pss_core::level::{AHEAD, CLASSES, Fill};
 
+use crate::clock::now;
 use crate::key::KeyType;
 use crate::latest;
 use crate::map::{self, Map};
@@ -31,6 +32,8 @@ const TESTS: &[(&str, fn())] = &[
     ("latest_sees_own_changes", latest_sees_own_changes),
     ("ddl_makes_a_description_stale", ddl_makes_a_description_stale),
     ("replay_restores_what_was_known", replay_restores_what_was_known),
+    ("nothing_is_kept_for_ever", nothing_is_kept_for_ever),
+    ("a_dropped_table_leaves_nothing", a_dropped_table_leaves_nothing),
     ("an_error_keeps_code_and_hint", an_error_keeps_code_and_hint),
 ];
 
@@ -75,11 +78,6 @@ fn describe(error: &CaughtError) -> String {
 /// A table number that no table has.
 fn nobody(n: u32) -> pg_sys::Oid {
     (4_294_000_000 + n).into()
-}
-
-fn now() -> pg_sys::TimestampTz {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
 fn sharded(name: &str) -> pg_sys::Oid {
@@ -238,6 +236,14 @@ fn ddl_makes_a_description_stale() {
 
 fn replay_restores_what_was_known() {
     crate::worker::replay_restores_what_was_known(sharded("in_server_replay"));
+}
+
+fn nothing_is_kept_for_ever() {
+    crate::worker::nothing_is_kept_for_ever(sharded("in_server_retention"));
+}
+
+fn a_dropped_table_leaves_nothing() {
+    crate::worker::a_dropped_table_leaves_nothing(sharded("in_server_dropped"));
 }
 
 fn an_error_keeps_code_and_hint() {

@@ -2,8 +2,8 @@
 //!
 //! # Layout, in reading order
 //!
-//! - [`guc`], [`error`], [`catalog`], [`shmem`]: settings, errors, typed SQL on
-//!   schema pss, shared state
+//! - [`guc`], [`error`], [`clock`], [`catalog`], [`shmem`]: settings, errors, time,
+//!   typed SQL on schema pss, shared state
 //! - `map`, `router`: the row map, and the one router that places keys
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
@@ -19,6 +19,7 @@
 compile_error!("pss must be compiled with -Cpanic=unwind");
 
 mod catalog;
+mod clock;
 mod compat;
 mod doors;
 mod error;

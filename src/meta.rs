@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use pss_core::slots::SlotTable;
 
 use crate::catalog::{self, Epoch, ShardedTable};
+use crate::clock;
 use crate::error::{self, PssError, Result};
 use crate::guc;
 use crate::key::KeyType;
@@ -91,6 +92,12 @@ pub fn table_of_leaf(leaf: pg_sys::Oid) -> Result<Option<(Rc<Meta>, i32)>> {
     }))
 }
 
+fn is_table(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
+    kind == pg_sys::RELKIND_RELATION || kind == pg_sys::RELKIND_PARTITIONED_TABLE
+}
+
 /// The error for a relation that is no sharded table; of a partition, the table to name instead.
 pub fn not_sharded(relation: pg_sys::Oid) -> PssError {
     let name = catalog::relation_name(relation);
@@ -103,7 +110,12 @@ pub fn not_sharded(relation: pg_sys::Oid) -> PssError {
             )
             .hint(format!("Name the table: '{parent}'."))
         }
-        _ => error::not_sharded(&name),
+        _ if is_table(relation) => error::not_sharded(&name),
+        _ => PssError::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("\"{name}\" is not a table"),
+        )
+        .hint("SELECT relation FROM pss.tables lists the sharded tables."),
     }
 }
 
@@ -163,8 +175,7 @@ impl Meta {
             slots: SlotTable::build(&weights, table.slots),
             weights,
         };
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = clock::now();
         Ok(Self {
             key: KeyType::new(type_oid, collation)?,
             key_attribute,
@@ -190,8 +201,7 @@ impl Meta {
         let Some(shared) = self.shared else { return (self.by_capacity.clone(), true) };
         let number = shared.epoch.load(std::sync::atomic::Ordering::Acquire);
         let valid_until = shared.valid_until.load(std::sync::atomic::Ordering::Relaxed);
-        // SAFETY: reads the clock.
-        let fresh = unsafe { pg_sys::GetCurrentTimestamp() } <= valid_until;
+        let fresh = clock::now() <= valid_until;
         if !fresh || !guc::ENABLED.get() {
             return (self.by_capacity.clone(), true);
         }

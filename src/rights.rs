@@ -2,6 +2,8 @@
 //!
 //! Only looks and refuses; it never changes whose rights anything runs with.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -73,4 +75,11 @@ pub fn require_owner(relation: pg_sys::Oid) -> Result<()> {
         format!("must be owner of table {}", catalog::relation_name(relation)),
     )
     .hint("Ask its owner, or become a member of the owner's role."))
+}
+
+/// Raises 25006 in a read-only transaction, such as all of a standby's: better before `function`
+/// has worked than when it writes.
+pub fn require_read_write(function: &CStr) {
+    // SAFETY: looks at the transaction; the text is copied.
+    unsafe { pg_sys::PreventCommandIfReadOnly(function.as_ptr()) };
 }

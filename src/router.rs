@@ -17,6 +17,7 @@ use pss_core::virtual_key::VirtualKey;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
+use crate::clock;
 use crate::error::{PssError, Result, not_preloaded};
 use crate::leaves;
 use crate::map::{self, Hit, Map};
@@ -345,8 +346,7 @@ impl Router {
             let slot = meta.position(number).and_then(owned);
             return (number, slot.map_or(drawn, |s| drawn.with_slot(s)));
         }
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = clock::now();
         let shared = meta.shared.filter(|_| !fallback);
         let choice = match shared {
             Some(shared) if shared.read_fill(&mut self.fill, now) => {

@@ -11,6 +11,7 @@ use pss_core::level::CLASSES;
 use pss_core::series::Counters;
 
 use crate::catalog::{self, ShardedTable};
+use crate::clock::timestamp;
 use crate::error::Result;
 use crate::shmem::statements::Statements;
 use crate::shmem::tables;
@@ -333,10 +334,4 @@ pub fn replay(
 /// Counts by size class; a sample of another version may have fewer classes.
 fn by_class(counts: &[i64]) -> [u64; CLASSES] {
     std::array::from_fn(|class| counts.get(class).map_or(0, |&n| n.max(0) as u64))
-}
-
-/// A TimestampTz as an SQL parameter.
-pub fn timestamp(at: pg_sys::TimestampTz) -> TimestampWithTimeZone {
-    TimestampWithTimeZone::try_from(at)
-        .unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
 }

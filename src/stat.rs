@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::catalog;
+use crate::clock::{self, timestamp};
 use crate::error::{OrRaise, Result};
-use crate::sampler::timestamp;
 use crate::shmem::databases::{self, State};
 use crate::shmem::{self, tables};
-use crate::{catalog, worker};
 
 fn count(counter: &AtomicU64) -> i64 {
     counter.load(Relaxed) as i64
@@ -118,7 +118,7 @@ fn pss_stat_worker() -> TableIterator<
 /// Sets the counters of this database's tables and worker to zero.
 #[pg_extern(sql = false)]
 fn pss_stat_reset() {
-    let now = worker::now();
+    let now = clock::now();
     for relation in catalog::sharded_tables().or_raise() {
         if let Some(table) = tables::find(relation) {
             table.reset(now);

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 
 use super::schema_info::{self, SchemaInfo};
-use crate::error::{OrRaise, PssError, Result};
+use crate::error::{OrRaise, PssError, Result, null_argument};
 use crate::leaves;
 use crate::map::Map;
 use crate::meta::{self, Meta};
@@ -227,7 +227,7 @@ fn router_for_insert(relation: Option<pg_sys::Oid>) -> Result<Router> {
 
 /// A sharded table that the caller may read.
 pub fn meta_for_select(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
-    let relation = existing(relation.ok_or_else(|| missing("relation"))?)?;
+    let relation = existing(relation.ok_or_else(|| null_argument("relation"))?)?;
     let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
     require_privilege(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)?;
     Ok(meta)
@@ -247,9 +247,6 @@ fn checked_size(size: Option<i64>) -> Result<Option<u64>> {
 }
 
 fn missing(argument: &str) -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-        format!("argument \"{argument}\" must not be NULL"),
-    )
-    .hint("SELECT pss_get_partition('table_name', key) asks for the partition of one key.")
+    null_argument(argument)
+        .hint("SELECT pss_get_partition('table_name', key) asks for the partition of one key.")
 }

@@ -8,13 +8,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::control::{Declaration, Timetable};
 
-use super::{MOST, finite, invalid, null, partition_of};
+use super::{MOST, finite, partition_of};
 use crate::catalog::{self, ShardedTable};
+use crate::clock::{self, timestamp};
 use crate::doors::call::{Key, find_home};
-use crate::error::{OrRaise, PssError, Result};
+use crate::error::{OrRaise, PssError, Result, invalid_argument, null_argument};
 use crate::meta::{self, Meta};
 use crate::rights;
-use crate::sampler::timestamp;
 
 /// Load and time of a declaration as they come from SQL.
 struct Claim {
@@ -33,7 +33,8 @@ fn pss_expect(
 ) -> i64 {
     let run = || {
         let meta = owned(relation)?;
-        let partition = partition_of(&meta.table, partition.ok_or_else(|| null("partition"))?)?;
+        let partition =
+            partition_of(&meta.table, partition.ok_or_else(|| null_argument("partition"))?)?;
         declare(&meta, partition, Claim { load, from, until })
     };
     run().or_raise()
@@ -63,7 +64,7 @@ fn pss_expect_key_text(
 
 fn expect_key(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>, claim: Claim) -> Result<i64> {
     let meta = owned(relation)?;
-    let key = key.ok_or_else(|| null("data_key"))?.datum(&meta)?;
+    let key = key.ok_or_else(|| null_argument("data_key"))?.datum(&meta)?;
     let Some((partition, _)) = find_home(&meta, key) else {
         let name = catalog::relation_name(meta.table.relation);
         return Err(PssError::new(
@@ -79,24 +80,25 @@ fn expect_key(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>, claim: Claim)
 }
 
 fn declare(meta: &Meta, partition: i32, claim: Claim) -> Result<i64> {
-    let load = claim.load.ok_or_else(|| null("load"))?;
+    let load = claim.load.ok_or_else(|| null_argument("load"))?;
     if !(load > 0.0 && load <= MOST) {
-        return Err(invalid(format!("load {load} is out of range"))
+        return Err(invalid_argument(format!("load {load} is out of range"))
             .detail(format!("It is above 0 and at most {MOST:e}."))
             .hint("Give cost units per second: one inserted row a second is 1; compare \"load\" in pss.partitions."));
     }
     let (from, until) = (finite("from", claim.from)?, finite("until", claim.until)?);
     if until <= from {
-        return Err(invalid("\"until\" must be later than \"from\""));
+        return Err(invalid_argument("\"until\" must be later than \"from\"")
+            .hint("Give the time when the load begins, then the time when it ends."));
     }
-    // SAFETY: reads the clock.
-    if until <= unsafe { pg_sys::GetCurrentTimestamp() } {
-        return Err(invalid("a load that is over cannot be declared")
+    if until <= clock::now() {
+        return Err(invalid_argument("a load that is over cannot be declared")
             .detail("\"until\" is not in the future.")
             .hint(
                 "Declare loads before they end: what has been measured already stays as it is.",
             ));
     }
+    rights::require_read_write(c"pss_expect()");
     // SAFETY: the current user's name, palloc'd.
     let user = unsafe {
         std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false))
@@ -128,7 +130,7 @@ fn pss_unexpect(id: Option<i64>) {
 }
 
 fn take_back(id: Option<i64>) -> Result<()> {
-    let id = id.ok_or_else(|| null("id"))?;
+    let id = id.ok_or_else(|| null_argument("id"))?;
     let relation = catalog::as_extension_owner(|| {
         catalog::read(|client| {
             let mut row = client.select(
@@ -148,6 +150,7 @@ fn take_back(id: Option<i64>) -> Result<()> {
         .hint("SELECT * FROM pss.expectations lists them.")
     })?;
     rights::require_owner(relation)?;
+    rights::require_read_write(c"pss_unexpect()");
     catalog::as_extension_owner(|| {
         Ok(Spi::run_with_args(
             "DELETE FROM pss.expectation WHERE id OPERATOR(pg_catalog.=) $1",
@@ -185,7 +188,7 @@ pub fn timetable(table: &ShardedTable, since: Option<pg_sys::TimestampTz>) -> Re
 
 /// The sharded table that the caller owns (42501 otherwise).
 fn owned(relation: Option<pg_sys::Oid>) -> Result<std::rc::Rc<Meta>> {
-    let relation = rights::existing(relation.ok_or_else(|| null("relation"))?)?;
+    let relation = rights::existing(relation.ok_or_else(|| null_argument("relation"))?)?;
     let meta = meta::table(relation)?.ok_or_else(|| meta::not_sharded(relation))?;
     rights::require_owner(relation)?;
     Ok(meta)

@@ -8,9 +8,9 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{MOST, finite, invalid, null, partition_of};
-use crate::error::{OrRaise, Result};
-use crate::sampler::timestamp;
+use super::{MOST, finite, partition_of};
+use crate::clock::{self, timestamp};
+use crate::error::{OrRaise, Result, invalid_argument, null_argument};
 use crate::{catalog, guc, meta, rights};
 
 /// How far ahead of the server's clock an application's may be, in microseconds.
@@ -38,17 +38,18 @@ fn record(
     value: Option<f64>,
     at: Option<TimestampWithTimeZone>,
 ) -> Result<()> {
-    let relation = rights::existing(relation.ok_or_else(|| null("relation"))?)?;
+    let relation = rights::existing(relation.ok_or_else(|| null_argument("relation"))?)?;
     let meta = meta::table(relation)?.ok_or_else(|| meta::not_sharded(relation))?;
     rights::require_privilege(relation, pg_sys::ACL_INSERT as pg_sys::AclMode)?;
-    let partition = partition_of(&meta.table, partition.ok_or_else(|| null("partition"))?)?;
+    let partition =
+        partition_of(&meta.table, partition.ok_or_else(|| null_argument("partition"))?)?;
     let metric = checked_name(metric)?;
-    let value = checked_amount("value", value.ok_or_else(|| null("value"))?, GAUGE)?;
+    let value = checked_amount("value", value.ok_or_else(|| null_argument("value"))?, GAUGE)?;
     let at = finite("at", at)?;
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    rights::require_read_write(c"pss_record_metric()");
+    let now = clock::now();
     if at > now.saturating_add(CLOCK_SKEW_US) {
-        return Err(invalid("a metric cannot be recorded for a time to come")
+        return Err(invalid_argument("a metric cannot be recorded for a time to come")
             .detail("Its time is more than a minute ahead of the server's clock.")
             .hint("Leave out \"at\"; to announce a load, use pss_expect()."));
     }
@@ -68,7 +69,7 @@ fn pss_set_metric_cost(relation: Option<pg_sys::Oid>, metric: Option<&str>, cost
 }
 
 fn set_cost(relation: Option<pg_sys::Oid>, metric: Option<&str>, cost: Option<f64>) -> Result<()> {
-    let relation = rights::existing(relation.ok_or_else(|| null("relation"))?)?;
+    let relation = rights::existing(relation.ok_or_else(|| null_argument("relation"))?)?;
     meta::table(relation)?.ok_or_else(|| meta::not_sharded(relation))?;
     rights::require_owner(relation)?;
     let metric = checked_name(metric)?;
@@ -81,6 +82,7 @@ fn set_cost(relation: Option<pg_sys::Oid>, metric: Option<&str>, cost: Option<f6
             )
         })
         .transpose()?;
+    rights::require_read_write(c"pss_set_metric_cost()");
     catalog::as_extension_owner(|| {
         Ok(match cost {
             Some(cost) => Spi::run_with_args(
@@ -145,11 +147,10 @@ const MEAN_LOADS: &str = "
     GROUP BY held.partition";
 
 fn checked_name(metric: Option<&str>) -> Result<&str> {
-    let metric = metric.ok_or_else(|| null("metric"))?;
+    let metric = metric.ok_or_else(|| null_argument("metric"))?;
     if metric.is_empty() || metric.len() > LONGEST_NAME {
-        return Err(
-            invalid("a metric needs a name").detail(format!("It has 1 to {LONGEST_NAME} bytes."))
-        );
+        return Err(invalid_argument("a metric needs a name")
+            .detail(format!("It has 1 to {LONGEST_NAME} bytes.")));
     }
     Ok(metric)
 }
@@ -159,7 +160,7 @@ fn checked_amount(argument: &str, amount: f64, hint: &str) -> Result<f64> {
     if (0.0..=MOST).contains(&amount) {
         return Ok(amount);
     }
-    Err(invalid(format!("{argument} {amount} is out of range"))
+    Err(invalid_argument(format!("{argument} {amount} is out of range"))
         .detail(format!("It is at least 0 and at most {MOST:e}."))
         .hint(hint))
 }

@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 use pss_core::control::Timetable;
 
 use crate::catalog::{self, ShardedTable};
-use crate::error::{PssError, Result};
+use crate::error::{PssError, Result, invalid_argument, null_argument};
 use crate::sampler::Reading;
 
 pub use expectations::timetable;
@@ -47,25 +47,14 @@ fn partition_of(table: &ShardedTable, partition: i32) -> Result<i32> {
         return Ok(partition);
     }
     let name = catalog::relation_name(table.relation);
-    Err(invalid(format!("table {name} has no partition {partition}")).hint(format!(
+    Err(invalid_argument(format!("table {name} has no partition {partition}")).hint(format!(
         "SELECT partition FROM pss.partitions WHERE relation = '{name}'::regclass lists them."
     )))
 }
 
-fn invalid(message: impl Into<String>) -> PssError {
-    PssError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
-}
-
-fn null(argument: &str) -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-        format!("argument \"{argument}\" must not be NULL"),
-    )
-}
-
 /// A timestamp that names a time: not infinite (22008).
 fn finite(argument: &str, at: Option<TimestampWithTimeZone>) -> Result<pg_sys::TimestampTz> {
-    let at = at.ok_or_else(|| null(argument))?;
+    let at = at.ok_or_else(|| null_argument(argument))?;
     if at.is_infinity() || at.is_neg_infinity() {
         return Err(PssError::new(
             PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,

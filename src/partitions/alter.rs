@@ -7,7 +7,8 @@ use pgrx::prelude::*;
 use pss_core::forecast::Method;
 
 use crate::catalog::{self, relation_name};
-use crate::error::{PssError, Result};
+use crate::error::{Result, invalid_argument};
+use crate::rights;
 
 /// The name that stands for no method in particular.
 const AUTO: &str = "auto";
@@ -16,12 +17,10 @@ const AUTO: &str = "auto";
 pub fn forecast_method(relation: pg_sys::Oid, name: &str) -> Result<()> {
     if name != AUTO && Method::from_name(name).is_none() {
         let names: Vec<&str> = Method::ALL.into_iter().map(Method::name).collect();
-        return Err(PssError::new(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("unknown forecast method \"{name}\""),
-        )
-        .hint(format!("Use one of {AUTO}, {}.", names.join(", "))));
+        return Err(invalid_argument(format!("unknown forecast method \"{name}\""))
+            .hint(format!("Use one of {AUTO}, {}.", names.join(", "))));
     }
+    rights::require_read_write(c"pss_alter_table()");
     let changed = catalog::as_extension_owner(|| {
         Spi::get_one_with_args::<i64>(
             "WITH changed AS (

@@ -25,10 +25,10 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::catalog;
-use crate::error::{OrRaise, Result};
-use crate::rights::require_owner;
-use request::{Arguments, Request, null};
+use crate::error::{OrRaise, Result, null_argument};
+use crate::rights::{self, require_owner};
+use crate::{catalog, meta};
+use request::{Arguments, Request};
 use sql::{as_table_owner, require_latest_snapshot};
 
 /// Name of the only node, in the 64 bytes that a `name` occupies.
@@ -146,8 +146,9 @@ fn checked(relation: Option<pg_sys::Oid>) -> Result<Vec<check::Problem>> {
 
 /// The sharded table `relation`, which the caller owns, or the error that it is no such.
 pub fn owned(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
-    let relation = relation.ok_or_else(|| null("relation"))?;
-    catalog::require_sharded_table(relation)?;
+    let relation = relation.ok_or_else(|| null_argument("relation"))?;
+    let relation = rights::existing(relation)?;
+    catalog::sharded_table(relation)?.ok_or_else(|| meta::not_sharded(relation))?;
     require_owner(relation)?;
     Ok(relation)
 }

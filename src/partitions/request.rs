@@ -3,7 +3,7 @@
 
 use pgrx::prelude::*;
 
-use crate::error::{PssError, Result};
+use crate::error::{PssError, Result, invalid_argument, null_argument};
 
 /// Most partitions of one table.
 pub const MAX_PARTITIONS: i32 = 1024;
@@ -41,31 +41,35 @@ impl Request {
     /// Checks the arguments (22004 for NULL, 22023 for a bad value, 0A000 for what this version
     /// does not do).
     pub fn new(arguments: Arguments<'_>) -> Result<Self> {
-        let relation = arguments.relation.ok_or_else(|| null("relation"))?;
-        let column = arguments.column.ok_or_else(|| null("distribution_column"))?.to_owned();
-        let partitions = arguments.partitions.ok_or_else(|| null("partitions"))?;
+        let relation = arguments.relation.ok_or_else(|| null_argument("relation"))?;
+        let column =
+            arguments.column.ok_or_else(|| null_argument("distribution_column"))?.to_owned();
+        let partitions = arguments.partitions.ok_or_else(|| null_argument("partitions"))?;
         if !(1..=MAX_PARTITIONS).contains(&partitions) {
-            return Err(invalid(format!("number of partitions {partitions} is out of range"))
-                .detail(format!("A table has 1 to {MAX_PARTITIONS} partitions.")));
+            return Err(invalid_argument(format!(
+                "number of partitions {partitions} is out of range"
+            ))
+            .detail(format!("A table has 1 to {MAX_PARTITIONS} partitions.")));
         }
-        match arguments.mapping.ok_or_else(|| null("mapping"))? {
+        match arguments.mapping.ok_or_else(|| null_argument("mapping"))? {
             "row" => {}
             "slot" => {
                 return Err(unsupported("mapping \"slot\" is not available in this version")
                     .hint("Use mapping => 'row'."));
             }
             other => {
-                return Err(
-                    invalid(format!("unknown mapping \"{other}\"")).hint("Use mapping => 'row'.")
-                );
+                return Err(invalid_argument(format!("unknown mapping \"{other}\""))
+                    .hint("Use mapping => 'row'."));
             }
         }
-        let existing = match arguments.existing.ok_or_else(|| null("existing"))? {
+        let existing = match arguments.existing.ok_or_else(|| null_argument("existing"))? {
             "attach" => Existing::Attach,
             "copy" => Existing::Copy,
             other => {
-                return Err(invalid(format!("unknown way to treat existing rows: \"{other}\""))
-                    .hint("Use existing => 'attach' or existing => 'copy'."));
+                return Err(invalid_argument(format!(
+                    "unknown way to treat existing rows: \"{other}\""
+                ))
+                .hint("Use existing => 'attach' or existing => 'copy'."));
             }
         };
         if let Some(node) = arguments.nodes.iter().flatten().find(|node| *node != "local") {
@@ -80,18 +84,6 @@ impl Request {
         }
         Ok(Self { relation, column, partitions, existing })
     }
-}
-
-/// An argument that must not be NULL is (22004).
-pub fn null(argument: &str) -> PssError {
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-        format!("{argument} must not be null"),
-    )
-}
-
-fn invalid(message: impl Into<String>) -> PssError {
-    PssError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
 }
 
 fn unsupported(message: impl Into<String>) -> PssError {

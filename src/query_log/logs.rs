@@ -6,6 +6,7 @@
 use pgrx::prelude::*;
 use pss_querylog::Format;
 
+use super::subtransaction::if_there;
 use crate::error::{PssError, Result};
 use crate::guc;
 
@@ -43,26 +44,30 @@ fn format_named(name: &str) -> Result<Format> {
     })
 }
 
-/// The logs that history still reaches, oldest first. A server that writes both formats writes each statement
-/// into both: of two logs that differ only in their ending one is read.
+/// The logs that history still reaches, oldest first. A server that writes both formats writes
+/// each statement into both: of two logs that differ only in their ending one is read.
 fn in_log_directory(wanted: Option<Format>) -> Result<Vec<Log>> {
-    let files: Vec<String> = Spi::connect(|client| {
-        let rows = client.select(
-            "SELECT pg_catalog.current_setting('log_directory') OPERATOR(pg_catalog.||) '/'
+    let listed = if_there(|| {
+        Spi::connect(|client| {
+            let rows = client.select(
+                "SELECT pg_catalog.current_setting('log_directory') OPERATOR(pg_catalog.||) '/'
                     OPERATOR(pg_catalog.||) name
              FROM pg_catalog.pg_ls_logdir()
              WHERE modification OPERATOR(pg_catalog.>=) (
                        pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(mins => $1))
              ORDER BY modification, name",
-            None,
-            &[guc::HISTORY_RETENTION.get().into()],
-        )?;
-        let mut files = Vec::with_capacity(rows.len());
-        for row in rows {
-            files.extend(row.get::<String>(1)?);
-        }
-        Ok::<_, PssError>(files)
-    })?;
+                None,
+                &[guc::HISTORY_RETENTION.get().into()],
+            )?;
+            let mut files = Vec::with_capacity(rows.len());
+            for row in rows {
+                files.extend(row.get::<String>(1)?);
+            }
+            Ok::<_, PssError>(files)
+        })
+    });
+    // No directory: the server never logged into it.
+    let files: Vec<String> = listed.transpose()?.unwrap_or_default();
     let stem = |path: &str| path.rsplit_once('.').map(|(stem, _)| stem.to_owned());
     let mut logs: Vec<Log> = Vec::new();
     for path in files {

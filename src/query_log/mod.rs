@@ -19,15 +19,13 @@ use pgrx::prelude::*;
 use pss_querylog::{LocalTime, Prices, Profile, Reader, Record};
 
 use crate::catalog::{self, ShardedTable};
+use crate::clock::{from_unix_us, timestamp, unix_us};
 use crate::error::{OrRaise, PssError, Result};
 use crate::partitions::owned;
-use crate::sampler::timestamp;
+use crate::rights;
 use attribute::Attributor;
 use logs::Log;
 use zones::Zones;
-
-/// PostgreSQL counts its microseconds from 2000-01-01.
-const EPOCH_US: i64 = 946_684_800_000_000;
 
 /// Cost units of a statement where nothing else is known: those of one inserted row.
 const COST_PER_STATEMENT: f64 = 1.0;
@@ -56,6 +54,7 @@ fn pss_import_query_log(
     let run = || {
         let table = catalog::require_sharded_table(owned(relation)?)?;
         let costs = Costs::new(cost_per_statement, cost_per_ms)?;
+        rights::require_read_write(c"pss_import_query_log()");
         let mut import = Import::new(&table)?;
         let logs = logs::named(path, format)?;
         for log in &logs {
@@ -159,7 +158,7 @@ impl Import {
             self.take(record, &mut span)?;
         }
         if let Some((first, last)) = span {
-            self.profile.end(last + EPOCH_US);
+            self.profile.end(unix_us(last));
             let known = self.count.latest != 0;
             self.count.earliest = if known { first.min(self.count.earliest) } else { first };
             self.count.latest = if known { last.max(self.count.latest) } else { last };
@@ -179,7 +178,7 @@ impl Import {
             return Ok(());
         };
         if span.is_none() {
-            self.profile.begin(at + EPOCH_US);
+            self.profile.begin(unix_us(at));
         }
         *span = Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         if let Record::Statement(entry) = record {
@@ -187,14 +186,14 @@ impl Import {
             if let Some(load) = self.attributor.attribute(&entry)? {
                 self.count.used += 1;
                 let duration = entry.statement.duration_ms;
-                self.profile.add(at + EPOCH_US, duration, load.own, &load.targets);
+                self.profile.add(unix_us(at), duration, load.own, &load.targets);
             }
         }
         Ok(())
     }
 
     fn time_in_reach(&mut self, time: &LocalTime) -> Result<Option<pg_sys::TimestampTz>> {
-        let at = self.zones.unix_us(time)?.map(|us| us - EPOCH_US);
+        let at = self.zones.unix_us(time)?.map(from_unix_us);
         Ok(at.filter(|at| self.reach.contains(at)))
     }
 

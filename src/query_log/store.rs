@@ -9,10 +9,10 @@ use pss_querylog::{BUCKET_S, Row};
 
 use super::Count;
 use crate::catalog::{self, ShardedTable, as_extension_owner};
+use crate::clock::{self, timestamp};
 use crate::error::Result;
 use crate::guc;
 use crate::latest;
-use crate::sampler::timestamp;
 
 /// Rows written at a time.
 const BATCH: usize = 5_000;
@@ -21,8 +21,7 @@ const AHEAD_US: i64 = 60_000_000;
 
 /// Times that history reaches, now.
 pub fn reach() -> RangeInclusive<pg_sys::TimestampTz> {
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let now = clock::now();
     now - i64::from(guc::HISTORY_RETENTION.get()) * 60_000_000..=now + AHEAD_US
 }
 

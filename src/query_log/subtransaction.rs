@@ -8,9 +8,20 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgTryBuilder};
 
-#[allow(clippy::result_large_err, reason = "the error of pgrx is as large as it is")]
-/// Runs `f` in a subtransaction and in a memory context of its own; `None` if it failed.
+/// Runs `f` in a subtransaction and in a memory context of its own; `None` if it failed by a fault
+/// of what was tried.
 pub fn attempt<R>(f: impl FnOnce() -> R) -> Option<R> {
+    forgiving(f, is_fault_of_the_statement)
+}
+
+/// Likewise; `None` if it failed because something is not there (58P01).
+pub fn if_there<R>(f: impl FnOnce() -> R) -> Option<R> {
+    forgiving(f, |code| code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE)
+}
+
+/// `None` if `f` failed with an error that is `forgiven`; any other goes on.
+#[allow(clippy::result_large_err, reason = "the error of pgrx is as large as it is")]
+fn forgiving<R>(f: impl FnOnce() -> R, forgiven: fn(PgSqlErrorCode) -> bool) -> Option<R> {
     // SAFETY: a subtransaction is begun and ended in pairs, with memory context and resource
     // owner put back, as PL/pgSQL does for an exception block. What `f` returns is Rust's.
     unsafe {
@@ -30,20 +41,20 @@ pub fn attempt<R>(f: impl FnOnce() -> R) -> Option<R> {
         drop(scratch);
         match outcome {
             Ok(value) => Some(value),
-            Err(error) if is_fault_of_the_statement(&error) => None,
+            Err(CaughtError::PostgresError(e) | CaughtError::ErrorReport(e))
+                if forgiven(e.sql_error_code()) =>
+            {
+                None
+            }
             Err(error) => error.rethrow(),
         }
     }
 }
 
-fn is_fault_of_the_statement(error: &CaughtError) -> bool {
-    let report = match error {
-        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
-        CaughtError::RustPanic { .. } => return false,
-    };
+fn is_fault_of_the_statement(code: PgSqlErrorCode) -> bool {
     // Classes of SQLSTATE: no resources, operator intervention, system errors.
     let not_ours = ["53", "57", "58"];
-    let state = sqlstate(report.sql_error_code() as i32);
+    let state = sqlstate(code as i32);
     !not_ours.iter().any(|class| state.starts_with(class))
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::doors::call::meta_for_select;
 use crate::error::OrRaise;
 use crate::shmem::tables;
 use crate::stat::readable_tables;
@@ -61,9 +62,8 @@ fn pss_stat_queries(
         pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(READ_ALL_STATS))
     };
     let mut sums: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
-    if readable_tables().or_raise().contains(&relation)
-        && let Some(table) = tables::find(relation)
-    {
+    let relation = meta_for_select(Some(relation)).or_raise().table.relation;
+    if let Some(table) = tables::find(relation) {
         for query in table.queries.read() {
             let id = query.id as i64;
             if all || shown.contains(&id) {

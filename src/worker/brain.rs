@@ -14,6 +14,7 @@ use pss_core::weights::Damping;
 use pss_core::{cohort, horizons, weights};
 
 use crate::catalog::ShardedTable;
+use crate::clock::unix_us;
 use crate::guc;
 use crate::sampler::{OwnAndForeign, Reading};
 
@@ -25,9 +26,6 @@ const LONGEST_GAP: i64 = 360;
 const EARLY: f64 = 0.5;
 /// Part of a step by which it may come late; later, a step was missed.
 const LATE: f64 = 0.75;
-
-/// Seconds from the unix epoch to that of a TimestampTz.
-const EPOCH_S: i64 = 946_684_800;
 
 /// What a process knows of one table.
 #[derive(Debug)]
@@ -321,7 +319,7 @@ fn service(table: &ShardedTable) -> (Vec<f64>, Vec<bool>) {
 
 /// Seconds since 1970, UTC.
 fn unix_s(at: pg_sys::TimestampTz) -> f64 {
-    at as f64 / 1e6 + EPOCH_S as f64
+    unix_us(at) as f64 / 1e6
 }
 
 /// What events cost. A memory depends on it: `memory::Fingerprint`.

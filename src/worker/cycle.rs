@@ -12,11 +12,11 @@ use rand::{RngCore, SeedableRng};
 
 use super::brain;
 use super::memory::{self, Memory};
-use super::{commit, history, process, report};
+use super::{commit, history, report};
 use crate::catalog::{self, Epoch, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{guc, inputs, sampler};
+use crate::{clock, guc, inputs, rights, sampler};
 
 /// Sizes change slowly: how often they are read, in milliseconds.
 const SIZE_INTERVAL_MS: i32 = 60_000;
@@ -42,6 +42,7 @@ pub fn run(relation: pg_sys::Oid, decide: bool, wait: bool) -> Result<Option<Out
 
 fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
     let Some(table) = catalog::sharded_table(relation)? else { return Ok(None) };
+    forget_the_future(relation)?;
     let mut memory = memory::recall(&table)?;
     sample(&table, &mut memory)?;
     let outcome = if decide { Some(decide_and_publish(&table, &mut memory)?) } else { None };
@@ -49,9 +50,23 @@ fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
     Ok(outcome)
 }
 
+/// After the clock was set back, samples of a time to come would keep new ones from being taken
+/// until that time. Smaller steps back are waited for.
+fn forget_the_future(relation: pg_sys::Oid) -> Result<()> {
+    let (now, interval) = (clock::now(), guc::SAMPLE_INTERVAL.get());
+    let ahead = |at: &pg_sys::TimestampTz| *at > clock::later(now, interval);
+    let Some(newest) = sampler::newest(relation)?.filter(ahead) else { return Ok(()) };
+    catalog::forget_after(relation, now)?;
+    let message = format!(
+        "removed what was observed up to {:.0} s ahead of the clock: it was set back",
+        newest.saturating_sub(now) as f64 / 1e6
+    );
+    catalog::log_event(Some(relation), "clock", &message, None)
+}
+
 fn sample(table: &ShardedTable, memory: &mut Memory) -> Result<()> {
-    let at = process::now();
-    let with_sizes = at >= process::later(memory.sizes_at, SIZE_INTERVAL_MS);
+    let at = clock::now();
+    let with_sizes = at >= clock::later(memory.sizes_at, SIZE_INTERVAL_MS);
     let mut readings = sampler::read(table, with_sizes)?;
     if readings.is_empty() || memory.sampled_at.is_some_and(|last| last >= at) {
         return Ok(());
@@ -71,8 +86,8 @@ fn sample(table: &ShardedTable, memory: &mut Memory) -> Result<()> {
 
 fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outcome> {
     let relation = table.relation;
-    let now = process::now();
-    let valid_until = process::later(now, guc::WEIGHTS_TTL.get());
+    let now = clock::now();
+    let valid_until = clock::later(now, guc::WEIGHTS_TTL.get());
     let last = last_epoch(table)?;
     let plan = memory.brain.plan(&last.weights);
     let reason = plan.reason.as_str().to_string();
@@ -188,8 +203,7 @@ fn refresh() -> Result<std::vec::IntoIter<RefreshRow>> {
     if !crate::shmem::available() {
         return Err(crate::error::not_preloaded());
     }
-    // SAFETY: raises 25006 in a read-only transaction, such as all of a standby's.
-    unsafe { pg_sys::PreventCommandIfReadOnly(c"pss_refresh()".as_ptr()) };
+    rights::require_read_write(c"pss_refresh()");
     commit::nudge();
     let mut rows = Vec::new();
     for relation in catalog::sharded_tables()? {

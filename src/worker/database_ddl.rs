@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use pgrx::pg_sys;
 
 use super::{commit, process};
+use crate::clock;
 use crate::shmem::databases;
 
 /// Longest wait for a worker to go, in milliseconds: as long as PostgreSQL
@@ -48,11 +49,11 @@ fn suspend(database: pg_sys::Oid) {
         // Too many at once: PostgreSQL will say that the database is in use, and why.
         return;
     }
-    let deadline = process::later(process::now(), PATIENCE_MS);
+    let deadline = clock::later(clock::now(), PATIENCE_MS);
     loop {
         let pid = entry.worker_pid.load(Ordering::Acquire);
         process::terminate(pid);
-        if pid == 0 || process::now() > deadline {
+        if pid == 0 || clock::now() > deadline {
             return;
         }
         wait_for_exit(pid, deadline);
@@ -64,7 +65,7 @@ fn wait_for_exit(pid: i32, deadline: pg_sys::TimestampTz) {
     let flags = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: the session's own latch; the look-up takes its own lock.
     unsafe {
-        while !pg_sys::BackendPidGetProc(pid).is_null() && process::now() <= deadline {
+        while !pg_sys::BackendPidGetProc(pid).is_null() && clock::now() <= deadline {
             pg_sys::WaitLatch(pg_sys::MyLatch, flags as i32, 10, pg_sys::PG_WAIT_EXTENSION);
             pg_sys::ResetLatch(pg_sys::MyLatch);
             pgrx::check_for_interrupts!();

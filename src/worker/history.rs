@@ -8,12 +8,12 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::catalog::{self, ShardedTable};
+use crate::clock::timestamp;
 use crate::error::Result;
 use crate::guc;
-use crate::sampler::timestamp;
 
-/// Length of a bucket.
-const BUCKET_US: i64 = 300_000_000;
+/// Length of a bucket: that of imported ones, which lie beside.
+const BUCKET_US: i64 = pss_querylog::BUCKET_S * 1_000_000;
 /// Samples that are folded at a time, about.
 const FOLD_ROWS: i64 = 500_000;
 
@@ -25,9 +25,9 @@ const REPLAY_BATCH: i64 = 10_000;
 
 /// Makes the buckets that are complete since the last time, as many as go at a time.
 ///
-/// What was declared is left out: it must not be learnt. A load counts for the whole interval that it was measured in; where the interval spans several
-/// buckets, for each by the part that lies in it. What had been declared is left out, as it is
-/// from what forecasters see. Imported buckets are replaced.
+/// A load counts for the whole interval that it was measured in; where that spans several buckets,
+/// for each by the part that lies in it. What had been declared is left out, as it is from what
+/// forecasters see. Imported buckets are replaced.
 pub fn fold(relation: pg_sys::Oid) -> Result<()> {
     catalog::as_extension_owner(|| {
         let Some((from, to)) = unfolded(relation)? else { return Ok(()) };

@@ -43,18 +43,19 @@ const ANALYZE_AT: f64 = 0.2;
 const ANALYZE_FROM: f64 = 100.0;
 
 /// Deletes observations of a table that are older than pss.sample_retention, or, of means over
-/// longer times, pss.history_retention. The epoch in force and epoch 0 stay.
+/// longer times, pss.history_retention. What still counts stays: metrics within pss.metric_ttl, the
+/// epoch in force, and epoch 0.
 fn retain(relation: pg_sys::Oid) -> Result<()> {
     let minutes = guc::SAMPLE_RETENTION.get();
+    let holding = guc::METRIC_TTL.get() / 60_000 + 1;
     catalog::as_extension_owner(|| {
-        for (table, column, minutes) in [
-            ("sample", "sampled_at", minutes),
-            ("forecast", "made_at", minutes),
-            ("score", "scored_at", minutes),
-            ("metric", "at", minutes),
-            ("expectation", "ends_at", minutes),
-            ("history", "bucket", guc::HISTORY_RETENTION.get()),
-        ] {
+        let told = [("metric", "at"), ("expectation", "ends_at")];
+        for (table, column) in catalog::OBSERVATIONS.into_iter().chain(told) {
+            let minutes = match table {
+                "history" => guc::HISTORY_RETENTION.get(),
+                "metric" => minutes.max(holding),
+                _ => minutes,
+            };
             // Names are the constants above; values go by parameter.
             let statement = format!(
                 "DELETE FROM pss.{table} WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(

@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::process;
+use crate::clock;
 use crate::guc;
 use crate::shmem::databases::{self, DatabaseShared, State};
 use crate::shmem::header;
@@ -105,7 +106,7 @@ fn round(served: &[pg_sys::Oid], leases: &mut Vec<Lease>, complained: &mut bool)
     for &database in served {
         databases::register(database);
     }
-    let now = process::now();
+    let now = clock::now();
     let mut due: Vec<&'static DatabaseShared> = databases::registered()
         .filter(|d| served.contains(&d.database()) && !d.suspended() && !leased(leases, d))
         .filter(|d| wants_lease(d, now))
@@ -124,7 +125,7 @@ fn round(served: &[pg_sys::Oid], leases: &mut Vec<Lease>, complained: &mut bool)
                     *complained = false;
                 }
                 None => {
-                    database.not_before.store(process::later(now, PAUSE_MS), Ordering::Relaxed);
+                    database.not_before.store(clock::later(now, PAUSE_MS), Ordering::Relaxed);
                     crowded = true;
                     complain_of_slots(complained);
                 }
@@ -149,7 +150,7 @@ fn wants_lease(database: &DatabaseShared, now: pg_sys::TimestampTz) -> bool {
         State::Absent => false,
         State::Empty => {
             let ended = database.lease_ended.load(Ordering::Relaxed);
-            now > process::later(ended, EMPTY_RECHECK_MS)
+            now > clock::later(ended, EMPTY_RECHECK_MS)
         }
     }
 }
@@ -182,11 +183,11 @@ fn ended(lease: &Lease) -> bool {
     let status = unsafe { pg_sys::GetBackgroundWorkerPid(lease.worker, &mut pid) };
     let over = status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED;
     if over {
-        let (now, database) = (process::now(), lease.database);
+        let (now, database) = (clock::now(), lease.database);
         database.lease_ended.store(now, Ordering::Relaxed);
         let idle = database.cycles.load(Ordering::Relaxed) == lease.cycles_before;
         if idle && !database.suspended() {
-            let pause = process::later(now, PAUSE_MS);
+            let pause = clock::later(now, PAUSE_MS);
             database.not_before.store(pause, Ordering::Relaxed);
         }
     }

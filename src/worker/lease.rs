@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use super::process::{self, Failure, transaction};
 use super::{cycle, housekeeping, memory};
 use crate::shmem::databases::{self, DatabaseShared, State};
-use crate::{catalog, guc};
+use crate::{catalog, clock, guc};
 
 /// First pause of a table that failed, in milliseconds; doubles with each failure in a row.
 const BACK_OFF_MS: i32 = 1_000;
@@ -129,7 +129,7 @@ impl Lease {
             entry,
             troubles: HashMap::new(),
             next_rebuild: HashMap::new(),
-            began: process::now(),
+            began: clock::now(),
             // A lease that follows another keeps its pace.
             next_sample: due_after(entry),
             next_decision: 0,
@@ -140,7 +140,7 @@ impl Lease {
     fn run(&mut self) {
         while !self.must_leave() {
             let Some(tables) = self.tables() else { return };
-            let now = process::now();
+            let now = clock::now();
             self.keep_within_intervals(now);
             if now >= self.next_sample {
                 process::report_activity(Some(c"pss cycle"));
@@ -153,16 +153,15 @@ impl Lease {
                 self.entry.not_before.store(due_after(self.entry), Ordering::Relaxed);
                 return;
             }
-            let pause = (self.next_sample - process::now()).max(0) as u64;
+            let pause = (self.next_sample - clock::now()).max(0) as u64;
             process::wait(Duration::from_micros(pause) + Duration::from_millis(1));
         }
     }
 
     /// A shorter interval in a reloaded configuration holds at once.
     fn keep_within_intervals(&mut self, now: pg_sys::TimestampTz) {
-        self.next_sample = self.next_sample.min(process::later(now, guc::SAMPLE_INTERVAL.get()));
-        self.next_decision =
-            self.next_decision.min(process::later(now, guc::REFRESH_INTERVAL.get()));
+        self.next_sample = self.next_sample.min(clock::later(now, guc::SAMPLE_INTERVAL.get()));
+        self.next_decision = self.next_decision.min(clock::later(now, guc::REFRESH_INTERVAL.get()));
     }
 
     fn must_leave(&self) -> bool {
@@ -215,16 +214,16 @@ impl Lease {
             self.guarded(relation, "cycle", || cycle::run(relation, decide, false).map(drop));
         }
         if now >= self.next_housekeeping {
-            self.next_housekeeping = process::later(now, HOUSEKEEPING_MS);
+            self.next_housekeeping = clock::later(now, HOUSEKEEPING_MS);
             self.keep_house(tables);
         }
-        self.entry.last_cycle.store(process::now(), Ordering::Relaxed);
+        self.entry.last_cycle.store(clock::now(), Ordering::Relaxed);
         self.entry.cycles.fetch_add(1, Ordering::Relaxed);
     }
 
     fn rebuild(&mut self, relation: pg_sys::Oid) {
         let due = self.next_rebuild.get(&relation).copied().unwrap_or(0);
-        if self.must_leave() || process::now() < due {
+        if self.must_leave() || clock::now() < due {
             return;
         }
         let mut pause = REBUILD_FAILED_MS;
@@ -233,7 +232,7 @@ impl Lease {
             pause = if was_incomplete { REBUILD_AGAIN_MS } else { 0 };
             Ok(())
         });
-        self.next_rebuild.insert(relation, process::later(process::now(), pause));
+        self.next_rebuild.insert(relation, clock::later(clock::now(), pause));
     }
 
     /// What needs no table to be there.
@@ -264,7 +263,7 @@ impl Lease {
         work: impl FnOnce() -> crate::error::Result<()>,
     ) {
         let trouble = self.troubles.entry(relation).or_default();
-        if process::now() < trouble.until {
+        if clock::now() < trouble.until {
             return;
         }
         match transaction(work) {
@@ -275,7 +274,7 @@ impl Lease {
             Err(failure) => {
                 let pause = BACK_OFF_MS << trouble.in_a_row.min(MAX_DOUBLINGS);
                 trouble.in_a_row += 1;
-                trouble.until = process::later(process::now(), pause);
+                trouble.until = clock::later(clock::now(), pause);
                 // Somebody is changing the catalog (DROP EXTENSION, say): they go first.
                 if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE {
                     return;
@@ -308,7 +307,7 @@ fn dropped(relation: pg_sys::Oid) -> bool {
 
 /// When the database's next sample is due, by its last cycle.
 fn due_after(entry: &DatabaseShared) -> pg_sys::TimestampTz {
-    process::later(entry.last_cycle.load(Ordering::Relaxed), guc::SAMPLE_INTERVAL.get())
+    clock::later(entry.last_cycle.load(Ordering::Relaxed), guc::SAMPLE_INTERVAL.get())
 }
 
 /// The next time on a grid of `interval_ms`; a grid that was missed starts anew.
@@ -317,8 +316,8 @@ fn after(
     interval_ms: i32,
     now: pg_sys::TimestampTz,
 ) -> pg_sys::TimestampTz {
-    let next = process::later(due, interval_ms);
-    if next > now { next } else { process::later(now, interval_ms) }
+    let next = clock::later(due, interval_ms);
+    if next > now { next } else { clock::later(now, interval_ms) }
 }
 
 /// Length of a turn, in microseconds, where databases have to wait: so short

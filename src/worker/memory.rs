@@ -12,10 +12,10 @@ use pgrx::pg_sys;
 use pss_core::forecast::Method;
 
 use super::brain::Brain;
-use super::{history, process};
+use super::history;
 use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
-use crate::{guc, inputs, query_log, sampler};
+use crate::{clock, guc, inputs, query_log, sampler};
 
 /// One table as this process knows it.
 pub struct Memory {
@@ -162,7 +162,7 @@ fn rebuild(
     Ok(Memory {
         brain: match brain {
             Some(brain) => brain,
-            None => begin(process::now())?,
+            None => begin(clock::now())?,
         },
         sampled_at,
         sizes_at: 0,

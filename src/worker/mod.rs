@@ -29,12 +29,15 @@ mod process;
 #[cfg(feature = "in_server_tests")]
 mod replay_test;
 mod report;
+#[cfg(feature = "in_server_tests")]
+mod retention_test;
 
 pub use commit::nudge;
 pub use database_ddl::{after_utility, before_utility};
-pub use process::now;
 #[cfg(feature = "in_server_tests")]
 pub use replay_test::replay_restores_what_was_known;
+#[cfg(feature = "in_server_tests")]
+pub use retention_test::{a_dropped_table_leaves_nothing, nothing_is_kept_for_ever};
 
 /// Registers the launcher and the transaction callbacks; only from
 /// shared_preload_libraries.

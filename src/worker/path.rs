@@ -10,10 +10,10 @@ use pss_core::horizons;
 
 use super::memory;
 use crate::catalog;
+use crate::clock::timestamp;
 use crate::doors::call::meta_for_select;
-use crate::error::{OrRaise, PssError, Result};
+use crate::error::{OrRaise, Result, invalid_argument, null_argument};
 use crate::guc;
-use crate::sampler::timestamp;
 
 /// Partition, time, value, lower and upper end of the 80 % interval, model.
 type Point = (i32, TimestampWithTimeZone, f64, f64, f64, String);
@@ -65,29 +65,22 @@ fn path(relation: Option<pg_sys::Oid>, horizon: Option<Interval>) -> Result<Vec<
 
 /// A horizon in steps, at the configured sampling interval.
 fn steps(horizon: Option<Interval>) -> Result<usize> {
-    let invalid =
-        |message: String| PssError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message);
-    let Some(horizon) = horizon else {
-        return Err(PssError::new(
-            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            "horizon must not be null",
-        )
-        .hint("Leave it out for 15 minutes."));
-    };
-    let horizon_us = horizon.as_micros();
+    let horizon = horizon
+        .ok_or_else(|| null_argument("horizon").hint("Leave it out for 15 minutes."))?
+        .as_micros();
     let interval_us = i64::from(guc::SAMPLE_INTERVAL.get()) * 1000;
     let step_s = interval_us as f64 / 1e6;
     let farthest = horizons::scored(step_s).last().copied().unwrap_or(1);
     let farthest_us = (farthest as i128 * i128::from(interval_us)).max(PROMISED_US);
-    if horizon_us <= 0 {
-        return Err(invalid("horizon must be greater than zero".into())
+    if horizon <= 0 {
+        return Err(invalid_argument("horizon must be greater than zero")
             .hint("For the next quarter of an hour, give '15 min'."));
     }
-    if horizon_us > farthest_us + i128::from(interval_us) / 2 {
+    if horizon > farthest_us + i128::from(interval_us) / 2 {
         let farthest_s = farthest_us as f64 / 1e6;
-        return Err(invalid("horizon is beyond the farthest forecast".into())
+        return Err(invalid_argument("horizon is beyond the farthest forecast")
             .detail(format!("Samples are {step_s} s apart: forecasts reach {farthest_s} s ahead."))
             .hint(format!("Give at most '{farthest_s} s'.")));
     }
-    Ok(horizons::steps(horizon_us as f64 / 1e6, step_s))
+    Ok(horizons::steps(horizon as f64 / 1e6, step_s))
 }

@@ -108,17 +108,6 @@ pub fn wait(timeout: Duration) {
     }
 }
 
-/// Now, as a TimestampTz: microseconds.
-pub fn now() -> pg_sys::TimestampTz {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
-}
-
-/// `timestamp` plus milliseconds.
-pub fn later(timestamp: pg_sys::TimestampTz, milliseconds: i32) -> pg_sys::TimestampTz {
-    timestamp.saturating_add(i64::from(milliseconds) * 1000)
-}
-
 /// What a failed transaction left to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

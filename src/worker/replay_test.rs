@@ -9,8 +9,9 @@ use pss_core::level::CLASSES;
 use pss_core::series::Counters;
 
 use super::brain::Brain;
-use super::{memory, now};
-use crate::sampler::{self, Reading, timestamp};
+use super::memory;
+use crate::clock::{now, timestamp};
+use crate::sampler::{self, Reading};
 use crate::shmem::statements::Statements;
 use crate::{catalog, guc, inputs};
 

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::brain::Brain;
 use crate::catalog::{self, Epoch, ShardedTable};
+use crate::clock::timestamp;
 use crate::error::Result;
 use crate::guc;
-use crate::sampler::{OwnAndForeign, Reading, timestamp};
+use crate::sampler::{OwnAndForeign, Reading};
 
 /// Forecasts and scores are written at every so many decisions: each minute by default.
 pub const EVERY: u32 = 6;

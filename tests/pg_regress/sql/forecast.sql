@@ -26,7 +26,7 @@ LOCK TABLE pss.sample IN EXCLUSIVE MODE;
 DELETE FROM pss.sample;
 -- No samples: nothing to say.
 SELECT * FROM pss_forecast('t');
-SELECT make_samples('t', '2026-03-02 08:00+00', 61, '20 + i % 7');
+SELECT make_samples('t', '2024-03-04 08:00+00', 61, '20 + i % 7');
 -- Fifteen minutes ahead, a row a sampling interval, from the newest sample on.
 SELECT partition, count(*), min(at), max(at), bool_and(lo <= value AND value <= hi) AS ordered
 FROM pss_forecast('t') GROUP BY partition ORDER BY partition;
@@ -44,14 +44,14 @@ CREATE FUNCTION one_more(at timestamptz, more bigint) RETURNS void LANGUAGE sql 
         idx_tup_fetch, seq_tup_read, blks_read, blks_hit, own_rows, own_keys)
     SELECT 't', 0, at, max(tup_inserted) + more, 0, 0, 0, 0, 0, 0, 0, 0 FROM pss.sample
 $$;
-SELECT one_more('2026-03-02 08:10:03+00', 300);
+SELECT one_more('2024-03-04 08:10:03+00', 300);
 SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
-SELECT one_more('2026-03-02 08:10:10+00', 210);
+SELECT one_more('2024-03-04 08:10:10+00', 210);
 SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
 -- Two seconds late is in time; a step that was missed is none.
-SELECT one_more('2026-03-02 08:10:22+00', 480);
+SELECT one_more('2024-03-04 08:10:22+00', 480);
 SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
-SELECT one_more('2026-03-02 08:10:41+00', 190);
+SELECT one_more('2024-03-04 08:10:41+00', 190);
 SELECT at, value FROM pss_forecast('t', '10 s') WHERE partition = 0;
 
 SELECT pss_alter_table('t');
@@ -61,7 +61,7 @@ SELECT count(*) FROM pss_forecast('t') WHERE value NOT BETWEEN 0 AND 100;
 SELECT kind, message FROM pss.events WHERE kind = 'alter';
 
 -- A time of which nothing is known is missing, not zero: an hour's gap, and then a few samples.
-SELECT make_samples('t', '2026-03-02 09:10+00', 12, '20 + i % 7');
+SELECT make_samples('t', '2024-03-04 09:10+00', 12, '20 + i % 7');
 SELECT pss_alter_table('t', 'median');
 SELECT partition, min(value) >= 20 AND max(value) <= 26 AS usual, model
 FROM pss_forecast('t', '5 min') WHERE partition = 0 GROUP BY partition, model;
@@ -113,6 +113,16 @@ SELECT * FROM pss_forecast('t', NULL);
 SELECT * FROM pss_forecast('plain');
 SELECT * FROM pss_forecast(NULL);
 SELECT * FROM pss_forecast(12345);
+CREATE VIEW view_of_t AS SELECT * FROM t;
+SELECT * FROM pss_forecast('view_of_t');
+SELECT pss_alter_table('view_of_t', 'naive');
+SELECT pss_alter_table('t_p0', 'naive');
+SELECT pss_alter_table(12345, 'naive');
+BEGIN READ ONLY;
+SELECT count(*) >= 0 AS readable FROM pss_forecast('t');
+SELECT pss_alter_table('t', 'naive');
+ROLLBACK;
+DROP VIEW view_of_t;
 
 -- Whoever may read the table may see what is expected of it; only its owner may change it.
 CREATE ROLE regress_pss_watcher;
@@ -134,12 +144,12 @@ LOCK TABLE pss.sample, pss.forecast IN EXCLUSIVE MODE;
 DELETE FROM pss.forecast;
 DELETE FROM pss.forecast_model;
 INSERT INTO pss.forecast (relation, partition, made_at, horizon, model, value, lo, hi, last_value, actual)
-SELECT 't', 0, '2026-03-02 08:00+00'::timestamptz + i * interval '1 min', '5 min', 'ses',
+SELECT 't', 0, '2024-03-04 08:00+00'::timestamptz + i * interval '1 min', '5 min', 'ses',
        20, 15, 25, 30, 20 + 10 * (i % 2)
 FROM generate_series(1, 10) i;
 INSERT INTO pss.forecast_model
-VALUES ('t', 0, '5 min', 'ses', '2026-03-02 07:59:00.5+00', now(), '{naive,ses,holt}', '{1,0.7,1.25}'),
-       ('t', 0, '10 min', 'naive', '2026-03-02 07:00+00', now(), '{}', '{}');
+VALUES ('t', 0, '5 min', 'ses', '2024-03-04 07:59:00.5+00', now(), '{naive,ses,holt}', '{1,0.7,1.25}'),
+       ('t', 0, '10 min', 'naive', '2024-03-04 07:00+00', now(), '{}', '{}');
 SELECT * FROM pss.stat_forecast;
 ROLLBACK;
 DROP TABLE t, plain;

@@ -35,6 +35,9 @@ GRANT pg_read_all_stats TO regress_pss_reader;
 SET ROLE regress_pss_reader;
 SELECT calls, query FROM pss.query_statements ORDER BY calls DESC, query COLLATE "C";
 RESET ROLE;
+\set VERBOSITY terse
+SELECT * FROM pss_query_statements('pg_class');
+\set VERBOSITY default
 DROP EXTENSION pg_stat_statements;
 SELECT calls, query FROM pss.query_statements WHERE calls = 2;
 DROP TABLE t;

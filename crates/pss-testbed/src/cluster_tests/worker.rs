@@ -114,12 +114,22 @@ fn standby(cluster: &mut Cluster, _: &Context) -> Result<()> {
     let located =
         number(&mut reader, "SELECT count(*) FROM t WHERE pss_locate('t', k) = pss_partition")?;
     ensure!(located == 1000, "the standby located {located} of 1000 keys");
-    let refused = reader.execute("SELECT pss_get_partition('t', 123456789::bigint)", &[]);
-    let code = refused.err().and_then(|e| e.code().map(|code| code.code().to_owned()));
-    ensure!(
-        code.as_deref() == Some("25006"),
-        "a standby must refuse to assign with 25006: {code:?}"
-    );
+    for writer in [
+        "pss_get_partition('t', 123456789::bigint)",
+        "pss_refresh()",
+        "pss_record_metric('t', 0, 'queue', 1)",
+        "pss_set_metric_cost('t', 'queue', 1)",
+        "pss_expect('t', 0, 1, now(), now() + interval '1 h')",
+        "pss_alter_table('t', 'naive')",
+        "pss_import_query_log('t')",
+    ] {
+        let refused = reader.execute(&format!("SELECT {writer}"), &[]);
+        let code = refused.err().and_then(|e| e.code().map(|code| code.code().to_owned()));
+        ensure!(code.as_deref() == Some("25006"), "a standby must refuse {writer}: {code:?}");
+    }
+    for reading in ["pss_forecast('t')", "pss.query_patterns", "pss.stat_forecast", "pss.metrics"] {
+        reader.execute(&format!("SELECT * FROM {reading}"), &[])?;
+    }
     ensure!(
         !reader.query_one(&has_worker("postgres"), &[])?.get::<_, bool>(0),
         "a worker runs on the standby"
