@@ -54,6 +54,17 @@ pub struct Epoch {
 }
 
 impl ShardedTable {
+    /// The partitions' numbers, ascending. There may be gaps.
+    pub fn numbers(&self) -> impl Iterator<Item = u16> {
+        self.partitions.iter().map(|p| p.number)
+    }
+
+    /// One more than the highest number: how many partitions shared memory has to hold, which
+    /// goes by number.
+    pub fn numbers_end(&self) -> usize {
+        self.partitions.last().map_or(0, |p| usize::from(p.number) + 1)
+    }
+
     /// Shares in proportion to the capacity of the partitions in service.
     pub fn capacity_shares(&self) -> Vec<f64> {
         let capacity = |p: &Partition| if p.active { p.capacity } else { 0.0 };

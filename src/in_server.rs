@@ -26,6 +26,7 @@ const TESTS: &[(&str, fn())] = &[
     ("cache_names_table_and_hash", cache_names_table_and_hash),
     ("table_ranges_do_not_overlap", table_ranges_do_not_overlap),
     ("fill_survives_publication", fill_survives_publication),
+    ("levels_go_by_number", levels_go_by_number),
     ("key_identity_is_the_types", key_identity_is_the_types),
     ("map_probe_sees_own_rows_until_rolled_back", map_probe_sees_own_rows_until_rolled_back),
     ("counts_of_a_rollback_are_taken_back", counts_of_a_rollback_are_taken_back),
@@ -153,13 +154,50 @@ fn fill_survives_publication() {
         scale: [0.5; AHEAD],
     };
     table.partitions()[0].count_key(3, 1);
-    table.publish_fill(Some(&sent), now() + 60_000_000);
+    table.publish_fill(0..2, Some(&sent), now() + 60_000_000);
     assert_eq!(table.partitions()[0].since_fill(), [0; CLASSES], "counted anew");
     let mut got = Fill { levels: vec![], capacity: vec![], ..sent.clone() };
-    assert!(table.read_fill(&mut got, now()));
+    assert!(table.read_fill(0..2, &mut got, now()));
     assert_eq!(got, sent);
-    assert!(!table.read_fill(&mut got, now() + 61_000_000), "too old");
+    assert!(!table.read_fill(0..3, &mut got, now()), "one came since");
+    assert!(!table.read_fill(0..2, &mut got, now() + 61_000_000), "too old");
+    let longer = tables::register(nobody(20), 9, now()).expect("room");
+    assert!(!longer.read_fill(0..9, &mut got, now()), "nothing was published of these");
     tables::forget(nobody(20));
+}
+
+/// Partitions 0, 1 and 7, of which the last has much more room: it is filled to the others' level.
+fn levels_go_by_number() {
+    Spi::run(
+        "CREATE TABLE in_server_gaps (pss_partition int NOT NULL DEFAULT -1, k bigint NOT NULL)
+             PARTITION BY LIST (pss_partition);
+         CREATE TABLE in_server_gaps_0 PARTITION OF in_server_gaps FOR VALUES IN (0);
+         CREATE TABLE in_server_gaps_1 PARTITION OF in_server_gaps FOR VALUES IN (1);
+         CREATE TABLE in_server_gaps_7 PARTITION OF in_server_gaps FOR VALUES IN (7);
+         CREATE INDEX ON in_server_gaps (k);
+         SELECT pss_distribute_table('in_server_gaps', 'k')",
+    )
+    .expect("adopted");
+    let relation =
+        Spi::get_one("SELECT 'in_server_gaps'::regclass::oid").expect("spi").expect("made");
+    let mut router = Router::open(relation).expect("sharded");
+    let shared = tables::find(relation).expect("registered by the router");
+    let fill = Fill {
+        levels: vec![[10.0; AHEAD], [10.0; AHEAD], [0.0; AHEAD]],
+        keys: [[1.0; AHEAD]; CLASSES],
+        capacity: vec![1.0; 3],
+        scale: [0.1; AHEAD],
+    };
+    let soon = now() + 60_000_000;
+    shared.publish(0, soon);
+    shared.publish_fill([0, 1, 7].into_iter(), Some(&fill), soon);
+    for key in 0..25_i64 {
+        router.route(Some(pg_sys::Datum::from(key)), None, Door::Call).expect("routed");
+    }
+    let sent = |number| shared.partition(number).expect("room").since_fill().iter().sum::<u32>();
+    assert_eq!([0, 1, 7].map(sent), [5, 5, 15]);
+    assert!((2..7).all(|number| sent(number) == 0), "there are no such partitions");
+    tables::forget(relation);
 }
 
 fn key_identity_is_the_types() {

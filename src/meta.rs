@@ -181,7 +181,7 @@ impl Meta {
             key_attribute,
             key_typmod: typmod,
             partition_attribute,
-            shared: tables::register(relation, table.partitions.len(), now),
+            shared: tables::register(relation, table.numbers_end(), now),
             row_bytes: catalog::mean_row_bytes(&table)?,
             by_capacity: Rc::new(by_capacity),
             published: RefCell::new(None),

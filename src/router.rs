@@ -23,7 +23,8 @@ use crate::leaves;
 use crate::map::{self, Hit, Map};
 use crate::meta::{self, Meta};
 use crate::shmem::claims::{self, ClaimKey};
-use crate::shmem::{self, cache, tables::TableShared};
+use crate::shmem::tables::{PartitionShared, TableShared};
+use crate::shmem::{self, cache};
 use crate::xact;
 
 /// Which door asks.
@@ -349,17 +350,19 @@ impl Router {
         let now = clock::now();
         let shared = meta.shared.filter(|_| !fallback);
         let choice = match shared {
-            Some(shared) if shared.read_fill(&mut self.fill, now) => {
-                let partitions = shared.partitions();
-                let sent = |p: usize| partitions[p].since_fill();
+            Some(shared) if shared.read_fill(meta.table.numbers(), &mut self.fill, now) => {
+                let partition = |p: usize| shared.partition(meta.table.partitions[p].number);
+                let sent =
+                    |p: usize| partition(p).map_or([0; CLASSES], PartitionShared::since_fill);
                 let class = size_class(shared, size);
                 level::choose(self.fill.expected(), sent, class, &epoch.slots, draw)
             }
             _ => {
                 let unit = if meta.table.quota_bytes { meta.row_bytes } else { 1.0 };
                 if let Some(shared) = meta.shared {
-                    for (sent, partition) in self.sent.iter_mut().zip(shared.partitions()) {
-                        *sent = partition.sent.load(Ordering::Relaxed) as f64;
+                    for (sent, number) in self.sent.iter_mut().zip(meta.table.numbers()) {
+                        let partition = shared.partition(number);
+                        *sent = partition.map_or(0.0, |p| p.sent.load(Ordering::Relaxed) as f64);
                     }
                 }
                 let request = Request {
@@ -396,7 +399,7 @@ impl Router {
                 if let Some(size) = size {
                     shared.learn_size(size);
                 }
-                if let Some(counters) = shared.partitions().get(position) {
+                if let Some(counters) = shared.partition(partition) {
                     xact::count_new_key(counters, class, units);
                 }
             }
@@ -416,8 +419,7 @@ impl Router {
             shared.named_rows.fetch_add(1, Ordering::Relaxed);
         }
         if door != Door::Call
-            && let Some(position) = self.meta.position(partition)
-            && let Some(counters) = shared.partitions().get(position)
+            && let Some(counters) = shared.partition(partition)
         {
             counters.rows.fetch_add(1, Ordering::Relaxed);
         }

@@ -113,9 +113,8 @@ pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
 fn read_own_counters(relation: pg_sys::Oid, readings: &mut [Reading]) {
     use std::sync::atomic::Ordering::Relaxed;
     let Some(shared) = tables::find(relation) else { return };
-    let partitions = shared.partitions();
     for reading in readings {
-        if let Some(own) = partitions.get(usize::from(reading.partition)) {
+        if let Some(own) = shared.partition(reading.partition) {
             reading.own_rows = own.rows.load(Relaxed);
             reading.own_keys = own.keys_by_class();
             reading.statements = own.statements.read();

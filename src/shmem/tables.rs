@@ -116,31 +116,39 @@ impl TableShared {
         self.cache_tag.load(Ordering::SeqCst) as u16
     }
 
-    /// Counters of the table's partitions, by partition number.
+    /// Its partitions, by number: where numbers have gaps, some that do not exist.
     pub fn partitions(&self) -> &'static [PartitionShared] {
         let Some(header) = header() else { return &[] };
         let first = self.first_partition.load(Ordering::Relaxed) as usize;
         let n = self.partitions.load(Ordering::Relaxed) as usize;
-        &all_partitions(header)[first..first + n]
+        // While the table gets a longer range the two may not belong together.
+        all_partitions(header).get(first..first + n).unwrap_or(&[])
     }
 
-    /// Publishes what is expected of the partitions, for dispatch to a level.
+    /// The partition of this number; `None`: it came since the table was registered.
+    pub fn partition(&self, number: u16) -> Option<&'static PartitionShared> {
+        self.partitions().get(usize::from(number))
+    }
+
+    /// Publishes what is expected of the partitions, for dispatch to a level. `numbers` are
+    /// theirs, in the order of `fill`.
     /// Sessions may read it half old and half new: that costs a little balance
     /// for one key, never a wrong row.
-    pub fn publish_fill(&self, fill: Option<&Fill>, valid_until: pg_sys::TimestampTz) {
+    pub fn publish_fill(
+        &self,
+        numbers: impl Iterator<Item = u16>,
+        fill: Option<&Fill>,
+        valid_until: pg_sys::TimestampTz,
+    ) {
         let Some(fill) = fill else {
             self.fill_until.store(0, Ordering::Relaxed);
             return;
         };
-        for (p, partition) in self.partitions().iter().enumerate() {
-            let (Some(levels), Some(capacity)) = (fill.levels.get(p), fill.capacity.get(p)) else {
-                continue;
-            };
+        for ((number, levels), capacity) in numbers.zip(&fill.levels).zip(&fill.capacity) {
+            let Some(partition) = self.partition(number) else { continue };
             store(&partition.levels, levels);
             partition.capacity.store(capacity.to_bits(), Ordering::Relaxed);
-            for n in &partition.since_fill {
-                n.store(0, Ordering::Relaxed);
-            }
+            partition.since_fill.iter().for_each(|n| n.store(0, Ordering::Relaxed));
         }
         for (shared, keys) in self.fill_keys.iter().zip(&fill.keys) {
             store(shared, keys);
@@ -149,14 +157,21 @@ impl TableShared {
         self.fill_until.store(valid_until, Ordering::Release);
     }
 
-    /// Reads what was published into `fill`; false if there is nothing fresh.
-    pub fn read_fill(&self, fill: &mut Fill, now: pg_sys::TimestampTz) -> bool {
+    /// Reads what was published of the partitions with these numbers into `fill`, in their order;
+    /// false if there is nothing fresh, or one of them came since.
+    pub fn read_fill(
+        &self,
+        numbers: impl Iterator<Item = u16>,
+        fill: &mut Fill,
+        now: pg_sys::TimestampTz,
+    ) -> bool {
         if now > self.fill_until.load(Ordering::Acquire) {
             return false;
         }
         fill.levels.clear();
         fill.capacity.clear();
-        for partition in self.partitions() {
+        for number in numbers {
+            let Some(partition) = self.partition(number) else { return false };
             fill.levels.push(load(&partition.levels));
             fill.capacity.push(f32::from_bits(partition.capacity.load(Ordering::Relaxed)));
         }
@@ -226,7 +241,8 @@ pub fn find(relation: pg_sys::Oid) -> Option<&'static TableShared> {
     all(header).iter().find(|t| t.is(database, relation))
 }
 
-/// The entry of a table, made if need be. `None`: no room, or no shared memory.
+/// The entry of a table, made if need be, with room for the numbers below `partitions`. `None`: no
+/// room, or no shared memory.
 pub fn register(
     relation: pg_sys::Oid,
     partitions: usize,
@@ -254,12 +270,12 @@ pub fn register(
             for counter in p.keys.iter().chain([&p.rows, &p.sent]) {
                 counter.store(0, Ordering::Relaxed);
             }
+            p.since_fill.iter().for_each(|n| n.store(0, Ordering::Relaxed));
             p.statements.clear();
         }
         if !table.is(database, relation) {
             table.epoch.store(0, Ordering::Relaxed);
             table.valid_until.store(0, Ordering::Relaxed);
-            table.fill_until.store(0, Ordering::Relaxed);
             table.size_reference.store(0, Ordering::Relaxed);
             table.sized_keys.store(0, Ordering::Relaxed);
             table.queries.clear();
@@ -269,6 +285,8 @@ pub fn register(
             }
             table.cache_tag.store(next_tag(header), Ordering::SeqCst);
         }
+        // What the range says of loads was said of another table's partitions.
+        table.fill_until.store(0, Ordering::Relaxed);
         table.first_partition.store(first as u32, Ordering::Relaxed);
         table.partitions.store(partitions as u32, Ordering::Relaxed);
         table.database.store(database.to_u32(), Ordering::Relaxed);

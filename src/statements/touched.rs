@@ -53,7 +53,7 @@ pub unsafe fn count(query: *mut pg_sys::QueryDesc, ns: u64) {
     }
     let each = ns / touched.len() as u64;
     for t in &touched {
-        if let Some(partition) = t.table.partitions().get(usize::from(t.partition)) {
+        if let Some(partition) = t.table.partition(t.partition) {
             partition.statements.count(t.access, each);
         }
     }

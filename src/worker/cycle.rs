@@ -103,11 +103,10 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
         memory.reason.clone_from(&reason);
     }
 
-    let positions = table.partitions.last().map_or(0, |p| usize::from(p.number) + 1);
-    let shared = tables::register(relation, positions, now);
+    let shared = tables::register(relation, table.numbers_end(), now);
     let fill = plan.fill.as_ref().filter(|_| guc::ENABLED.get());
     if let Some(shared) = shared {
-        shared.publish_fill(fill, valid_until);
+        shared.publish_fill(table.numbers(), fill, valid_until);
     }
     if !guc::ENABLED.get() {
         let reason = "pss.enabled is off: shares by capacity".to_string();
