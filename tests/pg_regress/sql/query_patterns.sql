@@ -79,7 +79,10 @@ CALL look('three in a function, in a statement');
 -- EXPLAIN runs nothing without ANALYZE.
 EXPLAIN (COSTS off) SELECT * FROM t WHERE pss_partition = 0;
 CALL look('EXPLAIN');
+-- Majors differ in what they say of rows.
+\o /dev/null
 EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) SELECT * FROM t_p3 WHERE k < 0;
+\o
 CALL look('EXPLAIN ANALYZE');
 
 -- Cursors: once each, when they end.
