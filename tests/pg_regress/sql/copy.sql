@@ -75,10 +75,9 @@ x	no number	2
 COPY t FROM stdin;
 11	fine	1	extra
 \.
-COPY t (k, nope) FROM stdin;
-\.
-COPY t (k, g) FROM stdin;
-\.
+-- Refused before there is data: without any, for releases of psql differ in what they do with it.
+\copy t (k, nope) from /dev/null
+\copy t (k, g) from /dev/null
 COPY t (v) FROM stdin;
 no key at all
 \.
@@ -114,8 +113,7 @@ COPY t (k, pss_partition) FROM stdin;
 \.
 RESET pss.routing;
 BEGIN READ ONLY;
-COPY t (k) FROM stdin;
-\.
+\copy t (k) from /dev/null
 ROLLBACK;
 \set QUIET on
 

@@ -51,8 +51,8 @@ SELECT pss_key_hash('t', 1);
 -- nor the leaves, the inbox, the map
 INSERT INTO :leaf0 (k) VALUES (1);
 INSERT INTO :inbox (k) VALUES (1);
-COPY :leaf0 (k) FROM stdin;
-\.
+-- Without data: releases of psql differ in what they do with that of a refused COPY.
+\copy t_p0 (k) from /dev/null
 \set ECHO none
 \set VERBOSITY sqlstate
 SELECT * FROM :map;
@@ -74,9 +74,7 @@ RESET pss.routing;
 COPY t (k, v) FROM stdin;
 1	columns
 \.
-COPY t FROM stdin;
-1	columns	no
-\.
+\copy t from /dev/null
 SELECT pss_get_partition('t', 1) >= 0 AS ok;
 RESET ROLE;
 
