@@ -11,7 +11,7 @@ use super::features::Features;
 use super::interval::Errors;
 use super::models::{ByModel, NAIVE};
 use super::regression::Regression;
-use super::selection::Records;
+use super::selection::{Gate, Records};
 
 /// Origins within one horizon, at most.
 const ORIGINS: usize = 5;
@@ -28,7 +28,9 @@ pub(super) struct Said {
     pub features: Features,
     /// What each model said.
     pub models: ByModel,
-    /// The forecast in use.
+    /// What the model chosen said.
+    pub chosen: f32,
+    /// The forecast that was given: that, or last value if the gate was closed.
     pub issued: f32,
 }
 
@@ -40,8 +42,9 @@ pub(super) struct Horizon {
     pending: VecDeque<(usize, Said)>,
     pub regression: Regression,
     pub records: Records,
-    /// Index of the model in use.
+    /// Index of the model chosen.
     pub chosen: usize,
+    gate: Gate,
     /// Errors of the forecasts in use.
     pub errors: Errors,
 }
@@ -53,9 +56,15 @@ impl Horizon {
             pending: VecDeque::with_capacity(steps / stride(steps) + 1),
             regression: Regression::new(),
             records: Records::new(),
-            chosen: 0,
+            chosen: NAIVE,
+            gate: Gate::default(),
             errors: Errors::new(),
         }
+    }
+
+    /// Index of the model in use: the one chosen, unless choosing has not paid lately.
+    pub fn in_use(&self) -> usize {
+        if self.gate.is_closed() { NAIVE } else { self.chosen }
     }
 
     /// Whether something is to be said at this step.
@@ -78,6 +87,7 @@ impl Horizon {
             return;
         }
         self.records.add(&said.models.map(|model| (y - model).abs()));
+        self.gate.add((y - said.chosen).abs(), (y - said.models[NAIVE]).abs());
         self.errors.push(y - said.issued);
         if step >= self.steps + WARM_UP {
             self.regression.learn(&said.features, (y - said.models[NAIVE]) / said.scale);

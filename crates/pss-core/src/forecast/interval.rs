@@ -4,7 +4,7 @@
 //! empirical quantiles are the interval (split conformal prediction). No distribution is assumed.
 
 /// Errors kept per horizon.
-const KEPT: usize = 36;
+const KEPT: usize = 32;
 /// Fewer errors than this say too little about quantiles.
 const LEAST: usize = 8;
 

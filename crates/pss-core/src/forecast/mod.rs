@@ -40,6 +40,7 @@ use history::History;
 use horizon::{Horizon, Said};
 use models::{DAY, MODELS, Model, NAIVE};
 use period::PeriodFinder;
+use search::Rejected;
 use seasonal::Season;
 use smoothing::Smoothers;
 
@@ -61,8 +62,8 @@ pub struct Forecaster {
     last: Option<f64>,
     /// Absolute number of the step it came at.
     last_step: i64,
-    /// Known values so far.
-    known: usize,
+    /// Times that a known value differed from the one before.
+    moved: usize,
     /// The usual step: mean absolute difference of neighbouring known values.
     scale: f64,
     history: History,
@@ -74,6 +75,7 @@ pub struct Forecaster {
     season: Option<Season>,
     /// Whether the last scan of the whole history found none; the next one must confirm it.
     doubted: bool,
+    rejected: Rejected,
     /// Scored horizons, nearest first.
     horizons: Vec<Horizon>,
 }
@@ -94,7 +96,7 @@ impl Forecaster {
         Forecaster {
             last: None,
             last_step: 0,
-            known: 0,
+            moved: 0,
             scale: 0.0,
             history: History::new(),
             calendar: Calendar::new(step_s, horizons[horizons.len() - 1]),
@@ -103,6 +105,7 @@ impl Forecaster {
             finder: PeriodFinder::new(),
             season: None,
             doubted: false,
+            rejected: Rejected::default(),
             horizons: horizons.iter().map(|&steps| Horizon::new(steps)).collect(),
             config: Config { step_s, first_step, horizons, coverage, ..config },
         }
@@ -196,7 +199,7 @@ impl Forecaster {
 
     /// The method in use for `h` steps ahead; that of the farthest horizon for any beyond.
     pub fn method_at(&self, h: usize) -> Method {
-        MODELS[self.horizons[self.scored(h)].chosen].method()
+        MODELS[self.in_use(self.scored(h))].method()
     }
 
     /// The season's length in steps, if one is found.
@@ -233,15 +236,15 @@ impl Forecaster {
         // A load that stands still says nothing about how far it goes when it moves.
         if let Some(last) = self.last.filter(|&last| last != load) {
             let difference = (load - last).abs().min(LARGEST);
-            let cut = if self.known > 10 { SCALE_CUT * self.scale } else { f64::INFINITY };
-            let share = (1.0 / self.known as f64).max(1.0 / SCALE_MEMORY);
-            self.scale += share * (difference.min(cut.max(f64::MIN_POSITIVE)) - self.scale);
+            let cut = if self.moved < 10 { difference } else { SCALE_CUT * self.scale };
+            self.moved += 1;
+            let share = (1.0 / self.moved as f64).max(1.0 / SCALE_MEMORY);
+            self.scale += share * (difference.min(cut) - self.scale);
         }
         self.smoothers.observe(y);
         self.last_step = self.absolute(step);
         self.calendar.observe(self.last_step, y);
         self.last = Some(load);
-        self.known += 1;
     }
 
     /// Scores the mean day on a coarse mean, as far as one tells of a horizon: what is known of
@@ -275,6 +278,12 @@ impl Forecaster {
         }
     }
 
+    /// The model in use at a scored horizon. One method asked for is used in any case.
+    fn in_use(&self, at: usize) -> usize {
+        let horizon = &self.horizons[at];
+        if self.config.method.is_some() { horizon.chosen } else { horizon.in_use() }
+    }
+
     /// Of the models of a method, the one that lately did best at a scored horizon.
     fn best_of(&self, method: Method, at: usize) -> usize {
         let Horizon { records, steps, .. } = &self.horizons[at];
@@ -300,11 +309,13 @@ impl Forecaster {
             let h = self.horizons[at].steps;
             let features = self.origin().features(h);
             let models = self.all_say(at, self.regressed(at, &features));
-            let scale = self.usual_step();
+            let (scale, in_use) = (self.usual_step(), self.in_use(at));
             let horizon = &mut self.horizons[at];
-            let issued = models[horizon.chosen];
-            let issued = if issued.is_nan() { models[NAIVE] } else { issued };
-            horizon.note(step, Said { scale, features, models, issued });
+            let of = |model: usize| {
+                if models[model].is_nan() { models[NAIVE] } else { models[model] }
+            };
+            let (chosen, issued) = (of(horizon.chosen), of(in_use));
+            horizon.note(step, Said { scale, features, models, chosen, issued });
         }
     }
 
@@ -321,7 +332,7 @@ impl Forecaster {
         quantiles: impl Fn(usize) -> Option<(f64, f64)>,
     ) -> Option<Prediction> {
         let at = self.scored(h);
-        let value = self.value(self.horizons[at].chosen, h)?;
+        let value = self.value(self.in_use(at), h)?;
         let right = quantiles(at);
         let far = self.horizons[at].steps;
         let (lo, hi) = match (right, far == h || at == 0) {

@@ -39,6 +39,8 @@ pub(super) type ByModel = [f32; MODELS.len()];
 pub(super) const NAIVE: usize = 0;
 /// Index of the first of the models of a cycle, which come one after the other.
 pub(super) const FIRST_CYCLE: usize = 8;
+/// Index of the combination, the last.
+pub(super) const COMBINED: usize = MODELS.len() - 1;
 /// Index of the mean day.
 pub(super) const DAY: usize = FIRST_CYCLE + SHAPE_COUNT;
 
@@ -62,4 +64,5 @@ const _: () = assert!(
     SHAPE_COUNT == 2
         && matches!(MODELS[FIRST_CYCLE], Model::Cycle(0))
         && matches!(MODELS[DAY], Model::Day)
+        && matches!(MODELS[COMBINED], Model::Combined)
 );

@@ -4,7 +4,7 @@
 
 use super::Forecaster;
 use super::features::{Features, Origin};
-use super::models::{ByModel, MODELS, Model};
+use super::models::{ByModel, COMBINED, MODELS, Model};
 use super::smoothing::Smoother;
 
 /// Power of a model's error by which its weight in the combination falls.
@@ -21,7 +21,7 @@ impl Forecaster {
         });
         // Not `max`, which makes a number of NaN.
         said.iter_mut().filter(|said| **said < 0.0).for_each(|said| *said = 0.0);
-        said[MODELS.len() - 1] = self.combined(at, &said[..MODELS.len() - 1]);
+        said[COMBINED] = self.combined(at, &said[..COMBINED]);
         said
     }
 

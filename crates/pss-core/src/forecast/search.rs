@@ -19,6 +19,25 @@ const SAME_CYCLE: f64 = 0.03;
 /// Part of what a trial promises that is not believed: of many periods the best is a lucky one.
 const CAUTION: f32 = 0.3;
 
+/// Findings of a rejected period that are passed over before it is tried again.
+const TRY_AGAIN: u8 = 4;
+
+/// The last period that was tried in vain: a trial costs as much as many steps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rejected {
+    period: f64,
+    skip: u8,
+}
+
+impl Rejected {
+    /// Whether this period is to be passed over once more.
+    fn again(&mut self, period: f64) -> bool {
+        let same = self.skip > 0 && (period - self.period).abs() < SAME_CYCLE * period;
+        self.skip -= u8::from(same);
+        same
+    }
+}
+
 /// What came out of trying a period on the recent past.
 struct Trial {
     season: Season,
@@ -37,6 +56,7 @@ impl Forecaster {
                     season.period = period;
                 }
             }
+            (Some(period), _) if self.rejected.again(period) => return,
             (Some(period), current) => {
                 // A scan is precise to a part of a step; most jobs run at whole ones.
                 let mut candidates = vec![period.floor(), period, period.ceil()];
@@ -46,8 +66,9 @@ impl Forecaster {
                 // Without a period in use, last value's error, which is 1 at each horizon.
                 let last_value = self.horizons.len() as f32;
                 let in_use = current.map_or(last_value, |current| self.try_season(current).error);
-                if let Some(best) = best.filter(|best| best.error < BETTER_PERIOD * in_use) {
-                    self.adopt(best);
+                match best.filter(|best| best.error < BETTER_PERIOD * in_use) {
+                    Some(best) => self.adopt(best),
+                    None => self.rejected = Rejected { period, skip: TRY_AGAIN },
                 }
             }
             (None, Some(_)) if !found.recent => {

@@ -6,19 +6,25 @@
 //! being taken for one too often. Errors come in here already matched with the values they were
 //! made for; this file knows neither steps nor values.
 
-use super::models::{ByModel, MODELS, NAIVE};
+use super::models::{ByModel, COMBINED, MODELS, NAIVE};
 
 /// What is left of an error's weight after each later one, in the long and in the short memory.
 const LONG: f32 = 0.99;
 const SHORT: f32 = 0.93;
 /// Weight of the short memory's errors beside the long one's.
 const SHORT_SHARE: f32 = 0.35;
+/// What is left of an error's weight after each later one at the gate.
+const GATE_MEMORY: f32 = 0.998;
+/// Scored forecasts before the gate may close.
+const GATE_EVIDENCE: u32 = 40;
 /// Scored forecasts before anything but last value is used.
 const LEAST_EVIDENCE: u32 = 6;
 /// No model's error counts as more times last value's.
 const WORST_RATIO: f32 = 1e6;
 /// A challenger's error must be below this share of the incumbent's.
 const MARGIN: f32 = 0.97;
+/// A model's error must be below this share of the combination's to be used alone.
+const OUTSTANDING: f32 = 0.93;
 
 /// Discounted absolute errors of all models at one horizon, at the very same steps.
 #[derive(Debug, Clone)]
@@ -74,13 +80,61 @@ impl Records {
         self.ratio(NAIVE)?;
         let incumbent = if ratio(current) <= 1.0 { current } else { NAIVE };
         let best = (0..MODELS.len()).min_by(|&a, &b| ratio(a).total_cmp(&ratio(b)))?;
-        Some(if ratio(best) < MARGIN * ratio(incumbent) { best } else { incumbent })
+        let choice = if ratio(best) < MARGIN * ratio(incumbent) { best } else { incumbent };
+        // One model alone may have been lucky; all together are not.
+        let hedge = choice != NAIVE
+            && ratio(COMBINED) < 1.0
+            && ratio(COMBINED) * OUTSTANDING < ratio(choice);
+        Some(if hedge { COMBINED } else { choice })
+    }
+}
+
+/// Whether choosing pays at all: the errors of what was chosen beside last value's, over a long
+/// memory. Where it does not (bursts that nobody can foresee make every choice a lucky one), last
+/// value is used until it would.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate {
+    chosen: f32,
+    naive: f32,
+    scored: u32,
+}
+
+impl Gate {
+    /// Takes the absolute errors of the model chosen and of last value.
+    pub fn add(&mut self, chosen: f32, naive: f32) {
+        self.chosen = GATE_MEMORY * self.chosen + chosen;
+        self.naive = GATE_MEMORY * self.naive + naive;
+        self.scored = self.scored.saturating_add(1);
+    }
+
+    /// Whether last value is to be used instead of what is chosen.
+    pub fn is_closed(&self) -> bool {
+        self.scored >= GATE_EVIDENCE && self.chosen > self.naive
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gate_is_closed_while_choosing_does_not_pay() {
+        let mut gate = Gate::default();
+        assert!(!gate.is_closed());
+        (0..100).for_each(|_| gate.add(1.1, 1.0));
+        assert!(gate.is_closed());
+        (0..200).for_each(|_| gate.add(0.9, 1.0));
+        assert!(!gate.is_closed());
+    }
+
+    #[test]
+    fn who_is_alone_must_stand_out() {
+        let mut records = records([0.80, 0.9]);
+        records.assume(COMBINED, 0.82);
+        assert_eq!(records.choose(1), Some(COMBINED));
+        records.assume(COMBINED, 0.90);
+        assert_eq!(records.choose(1), Some(1));
+    }
 
     /// Records in which last value has error 2 and models 1 and 2 these shares of it, the rest more.
     fn records(ratios: [f32; 2]) -> Records {

@@ -88,7 +88,7 @@ fn a_forecast_is_scored_against_the_step_it_was_made_for() {
             let issued = forecaster.predict(h).expect("known").value;
             let models =
                 std::array::from_fn(|model| forecaster.value(model, h).expect("known") as f32);
-            assert_eq!(issued as f32, models[forecaster.horizons[at].chosen]);
+            assert_eq!(issued as f32, models[forecaster.in_use(at)]);
             (issued, models)
         });
         asked.push(said.collect());
@@ -143,6 +143,22 @@ fn a_day_of_30_steps_is_noticed_after_two_and_used() {
             assert!(relative < bar, "seed {seed}: {relative} for {bar}");
         }
     }
+}
+
+/// A load that stands still at first moves as far as it likes later.
+#[test]
+fn a_still_beginning_does_not_set_the_scale() {
+    let mut noise = Noise::new(12);
+    let mut level: f64 = 0.0;
+    let values: Vec<f64> = (0..600)
+        .map(|t| {
+            level = 0.8 * level + if t < 100 { 0.0 } else { 20.0 + 10.0 * noise.normal() };
+            level.max(0.0)
+        })
+        .collect();
+    let forecaster = pushed(values);
+    let ratio = forecaster.scores().into_iter().find(|s| s.method == Method::Ar && s.horizon == 24);
+    assert!(ratio.expect("scored").relative_error < 0.98, "{ratio:?}");
 }
 
 /// Horizons that nobody scores are between those that are: on a level, at the level.
