@@ -9,9 +9,10 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
 use pss_core::claim::Claimed;
+use pss_core::control::Timetable;
 use pss_core::level::{AHEAD, CLASSES, Fill};
 
-use crate::clock::now;
+use crate::clock::{now, timestamp};
 use crate::key::KeyType;
 use crate::latest;
 use crate::map::{self, Map};
@@ -19,6 +20,7 @@ use crate::meta;
 use crate::router::{Door, Router};
 use crate::shmem::claims::{self, ClaimKey};
 use crate::shmem::{cache, tables};
+use crate::{catalog, guc, inputs, sampler};
 
 const TESTS: &[(&str, fn())] = &[
     ("claims_agree_and_leave_nothing", claims_agree_and_leave_nothing),
@@ -33,6 +35,7 @@ const TESTS: &[(&str, fn())] = &[
     ("latest_sees_own_changes", latest_sees_own_changes),
     ("ddl_makes_a_description_stale", ddl_makes_a_description_stale),
     ("replay_restores_what_was_known", replay_restores_what_was_known),
+    ("a_metric_holds_until_the_next_or_its_ttl", a_metric_holds_until_the_next_or_its_ttl),
     ("nothing_is_kept_for_ever", nothing_is_kept_for_ever),
     ("a_dropped_table_leaves_nothing", a_dropped_table_leaves_nothing),
     ("an_error_keeps_code_and_hint", an_error_keeps_code_and_hint),
@@ -274,6 +277,34 @@ fn ddl_makes_a_description_stale() {
 
 fn replay_restores_what_was_known() {
     crate::worker::replay_restores_what_was_known(sharded("in_server_replay"));
+}
+
+fn a_metric_holds_until_the_next_or_its_ttl() {
+    let relation = sharded("in_server_metric");
+    let table = catalog::sharded_table(relation).expect("spi").expect("sharded");
+    let second = 1_000_000;
+    let ttl = i64::from(guc::METRIC_TTL.get()) * 1000;
+    let at = now();
+    let last = at - 4 * ttl;
+    let record = |metric: &str, value: f64, at| {
+        Spi::run_with_args(
+            "SELECT pss_record_metric($1, 2, $2, $3, $4)",
+            &[relation.into(), metric.into(), value.into(), timestamp(at).into()],
+        )
+        .expect("recorded");
+    };
+    record("expires", 10.0, last + ttl);
+    record("is followed", 6.0, at - 20 * second);
+    record("is followed", 0.0, at - 5 * second);
+    record("began before", 3.0, last - ttl + 8 * second);
+    let mut readings = sampler::read(&table, false).expect("spi");
+    inputs::measure(&table, &Timetable::default(), last, at, &mut readings).expect("spi");
+    let seconds = ttl as f64 / 1e6;
+    let expected = (10.0 * seconds + 6.0 * 15.0 + 3.0 * 8.0) / (4.0 * seconds);
+    for reading in readings {
+        let expected = if reading.partition == 2 { expected } else { 0.0 };
+        assert!((reading.metric_load - expected).abs() < 1e-6, "{reading:?}, not {expected}");
+    }
 }
 
 fn nothing_is_kept_for_ever() {

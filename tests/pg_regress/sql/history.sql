@@ -42,6 +42,13 @@ SELECT relation FROM pss_refresh();
 SELECT * FROM pss.history WHERE bucket > '2024-03-04 10:00+00' AND source = 'sample' ORDER BY bucket, partition;
 SELECT relation FROM pss_refresh();
 SELECT count(*) FROM pss.history;
+-- Of samples until now, buckets are made as far as they are complete.
+DELETE FROM pss.sample;
+DELETE FROM pss.history;
+SELECT count(*) FROM generate_series(0, 9) i,
+    sample(0, date_bin('5 min', now(), '2000-01-01 00:00+00') - i * interval '100 s', 3);
+SELECT relation FROM pss_refresh();
+SELECT count(*) >= 3 AS made, max(bucket) <= clock_timestamp() - interval '5 min' AS complete FROM pss.history;
 -- The clock was set back: what was observed of a time to come goes, or nothing would be measured
 -- until then.
 SELECT sample(0, now() + '1 day', 1e6);
