@@ -26,6 +26,18 @@ const ROWS: [&str; 8] = [
     "event (at, kind, message) SELECT at, 'test', $1::text",
 ];
 
+/// Likewise, of tables that hold nothing for a time.
+const MORE_ROWS: [&str; 4] = [
+    "metric_cost (relation, metric, cost) SELECT $1, 'queue', 2",
+    "query_log_import (relation, imported_at, earliest, latest, entries, scale)
+     SELECT $1, at, at, at, 0, 1",
+    "forecast_model (relation, partition, horizon, model, since, scored_at, models, relative)
+     SELECT $1, 0, '5 min', 'naive', at, at, '{}', '{}'",
+    "outlook (relation, decided_at, reason, authority, floor, foreign_load, committed_load,
+              level, lo, hi)
+     SELECT $1, at, '', 0, 0, '{}', '{}', '{}', '{}', '{}'",
+];
+
 /// `relation`: a sharded table.
 pub fn nothing_is_kept_for_ever(relation: pg_sys::Oid) {
     let (samples, history) = (guc::SAMPLE_RETENTION.get(), guc::HISTORY_RETENTION.get());
@@ -59,10 +71,9 @@ pub fn nothing_is_kept_for_ever(relation: pg_sys::Oid) {
 
 /// `relation`: a sharded table; afterwards as one that is gone.
 pub fn a_dropped_table_leaves_nothing(relation: pg_sys::Oid) {
-    for row in ROWS {
+    for row in ROWS.into_iter().chain(MORE_ROWS) {
         insert(row, relation, 20);
     }
-    catalog::forget_table(relation).expect("forgotten");
     // Whichever tables of ours name a relation; events outlive it, its map is dropped elsewhere.
     let tables = Spi::connect(|client| {
         let rows = client.select(
@@ -75,11 +86,16 @@ pub fn a_dropped_table_leaves_nothing(relation: pg_sys::Oid) {
         rows.map(|row| row.get::<String>(1)).collect::<Result<Vec<_>, _>>()
     });
     let tables: Vec<String> = tables.expect("spi").into_iter().flatten().collect();
-    assert!(tables.len() > ROWS.len(), "{tables:?}");
-    for table in tables {
+    let rows_of = |table: &String| {
         let count = format!("SELECT count(*) FROM pss.{table} WHERE relation = $1");
-        let left = Spi::get_one_with_args::<i64>(&count, &[relation.into()]);
-        assert_eq!(left, Ok(Some(0)), "rows of a table that is gone in pss.{table}");
+        Spi::get_one_with_args::<i64>(&count, &[relation.into()]).expect("spi")
+    };
+    for table in &tables {
+        assert_ne!(rows_of(table), Some(0), "this test puts no row into pss.{table}");
+    }
+    catalog::forget_table(relation).expect("forgotten");
+    for table in &tables {
+        assert_eq!(rows_of(table), Some(0), "rows of a table that is gone in pss.{table}");
     }
 }
 
