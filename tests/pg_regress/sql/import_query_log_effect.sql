@@ -18,7 +18,8 @@ CREATE FUNCTION load(minute numeric, partition int) RETURNS int LANGUAGE sql IMM
 CREATE VIEW ahead AS
 SELECT minutes, (array_agg(value ORDER BY partition))[1] < 45 AS falls_on_0, (array_agg(value ORDER BY partition))[2] > 65 AS rises_on_1
 FROM generate_series(10, 15, 5) AS minutes, pss_forecast('t')
-WHERE at = now() + minutes * interval '1 min' GROUP BY minutes ORDER BY minutes;
+WHERE at >= now() + minutes * interval '1 min' AND at < now() + minutes * interval '1 min' + interval '10 s'
+GROUP BY minutes ORDER BY minutes;
 CREATE VIEW decided AS
 SELECT weights[1] > 0.8 AS most_to_0 FROM pss.epoch ORDER BY epoch DESC LIMIT 1;
 -- The worker keeps out while this transaction holds the samples.
