@@ -167,6 +167,11 @@ pub fn init() {
         GucContext::Userset,
         GucFlags::UNIT_KB,
     );
+}
+
+/// What shared memory and worker start depend on: PostgreSQL ends a session that would define
+/// these later than at the server's start.
+pub fn init_for_start() {
     define_int(
         c"pss.max_workers",
         c"Most databases that are worked on at the same time.",

@@ -61,6 +61,9 @@ pub extern "C-unwind" fn _PG_init() {
     // SAFETY: PostgreSQL processes have one thread.
     unsafe { std::env::remove_var("RUST_BACKTRACE") };
     guc::init();
+    if preloading {
+        guc::init_for_start();
+    }
     guc::reserve_prefix();
     xact::init();
     doors::init();

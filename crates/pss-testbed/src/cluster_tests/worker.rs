@@ -16,6 +16,7 @@ pub(super) const TESTS: &[ClusterTest] = &[
         run: terminated_worker_returns,
     },
     ClusterTest { name: "drop_extension", options: quick, run: drop_extension },
+    ClusterTest { name: "not_preloaded", options: bare, run: not_preloaded },
     ClusterTest { name: "standby", options: quick, run: standby },
 ];
 
@@ -138,4 +139,28 @@ fn standby(cluster: &mut Cluster, _: &Context) -> Result<()> {
     wait_until(&mut reader, 2 * PATIENCE, &has_worker("postgres"))?;
     reader.batch_execute("INSERT INTO t SELECT g, 1, g FROM generate_series(1, 2000) g")?;
     consistent(&mut reader, "t")
+}
+
+fn bare() -> Options {
+    Options { preload: false, ..Options::default() }
+}
+
+/// Without shared_preload_libraries the extension can be created, used as configured, and read;
+/// what needs shared memory says what to do, and the session lives on.
+fn not_preloaded(cluster: &mut Cluster, _: &Context) -> Result<()> {
+    let mut client = cluster.connect("postgres")?;
+    client.batch_execute("CREATE EXTENSION pss")?;
+    for reading in ["pss.tables", "pss.stat_worker", "pss.query_patterns", "pss.metrics"] {
+        client.execute(&format!("SELECT * FROM {reading}"), &[])?;
+    }
+    let refused = client.execute("SELECT * FROM pss_refresh()", &[]).err();
+    let error = refused.as_ref().and_then(|e| e.as_db_error());
+    let hint = error.and_then(|e| e.hint()).unwrap_or_default();
+    ensure!(
+        error.is_some_and(|e| e.code().code() == "55000")
+            && hint.contains("shared_preload_libraries"),
+        "pss_refresh() must say that pss is not loaded: {refused:?}"
+    );
+    ensure!(number(&mut client, "SELECT 1::bigint")? == 1, "the session is gone");
+    Ok(())
 }
