@@ -11,7 +11,7 @@ pub const FARTHEST: usize = 192;
 const PLANNED: usize = 12;
 /// Horizons to score between those published, each at least `APART` times another or part of it:
 /// errors near one another are nearly the same, and each horizon costs more than a kilobyte.
-const BETWEEN: [usize; 2] = [6, 24];
+const BETWEEN: [usize; 3] = [6, 24, 72];
 const APART: f64 = 1.5;
 
 /// Steps whose time is nearest to `seconds`, of those that can be forecast: 1..=192.

@@ -181,7 +181,7 @@ impl Forecaster {
         if h == 0 || h > self.farthest() {
             return None;
         }
-        self.value(self.best_of(method, self.scored(h)), h)
+        self.value_at(h, |at| self.best_of(method, at))
     }
 
     /// Forecasts for 1, 2, ... `h_max` steps ahead, as [`Forecaster::predict`] gives them; empty
@@ -332,9 +332,9 @@ impl Forecaster {
         quantiles: impl Fn(usize) -> Option<(f64, f64)>,
     ) -> Option<Prediction> {
         let at = self.scored(h);
-        let value = self.value(self.in_use(at), h)?;
-        let right = quantiles(at);
         let far = self.horizons[at].steps;
+        let value = self.value_at(h, |at| self.in_use(at))?;
+        let right = quantiles(at);
         let (lo, hi) = match (right, far == h || at == 0) {
             // Nothing is known of the errors yet: as much as the value itself.
             (None, _) => (-value, value),

@@ -89,6 +89,19 @@ impl Forecaster {
         }
     }
 
+    /// The forecast for `h`, where `model` gives a model for each scored horizon: between two, from
+    /// what the nearer one's says to what the farther one's says.
+    pub(super) fn value_at(&self, h: usize, model: impl Fn(usize) -> usize) -> Option<f64> {
+        let at = self.scored(h);
+        let far = self.horizons[at].steps;
+        let right = self.value(model(at), h)?;
+        let Some(before) = at.checked_sub(1).filter(|_| h < far) else { return Some(right) };
+        let near = self.horizons[before].steps;
+        let part = (h - near) as f64 / (far - near) as f64;
+        let left = self.value(model(before), h)?;
+        Some(left + part * (right - left))
+    }
+
     /// The forecast of one model; last value where that model has no answer.
     pub(super) fn value(&self, model: usize, h: usize) -> Option<f64> {
         let last = self.last?;

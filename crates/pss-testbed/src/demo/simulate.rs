@@ -12,7 +12,7 @@ use pss_core::level::{self, CLASSES, Fill};
 use pss_core::score::imbalance;
 use pss_core::slots::SlotTable;
 use pss_core::virtual_key::VirtualKey;
-use pss_core::{cohort, forecast};
+use pss_core::{cohort, forecast, horizons};
 
 use super::flights::Stream;
 use super::report::median_and_worst;
@@ -245,7 +245,11 @@ impl<'a> Pss<'a> {
             sizes,
             controller: Controller::new(
                 PARTITIONS,
-                forecast::Config::default(),
+                forecast::Config {
+                    step_s: 1.0,
+                    horizons: horizons::scored(1.0),
+                    ..Default::default()
+                },
                 cohort::Config::default(),
             ),
             slots: SlotTable::build(&[1.0; PARTITIONS], SLOTS),
