@@ -13,7 +13,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test in-server-test regress isolation cluster-test readme-test demo bench-forecast clean help
+.PHONY: build install check-core test in-server-test regress isolation cluster-test readme-test demo bench-forecast bench-routing clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -50,6 +50,11 @@ bench-forecast: ## score the forecasts: SERIES=folder of CSV (default: our own),
 	@$(CARGO) run --quiet --locked --release --package pss-testbed $(if $(RIVAL),--features rival) \
 		-- bench-forecast $(if $(RIVAL),--rival) \
 		$(if $(SERIES),--series "$(SERIES)") $(if $(OUT),--out "$(OUT)")
+
+bench-routing: ## time inserts and look-ups beside native hash: RUNS= ROWS= CASES= VARIANTS= OUT=
+	@$(TESTBED) bench-routing --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(CASES),--cases $(CASES)) \
+		$(if $(VARIANTS),--variants $(VARIANTS)) $(if $(OUT),--out "$(OUT)")
 
 clean: ## remove everything built, installed below build/ and left by tests
 	@$(CARGO) clean --quiet

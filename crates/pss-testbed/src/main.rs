@@ -6,6 +6,7 @@
 
 mod account;
 mod bench_forecast;
+mod bench_routing;
 mod cluster_tests;
 mod demo;
 mod extension;
@@ -91,6 +92,13 @@ enum Command {
     },
     /// Score the forecasts on series, every origin, without a server
     BenchForecast(bench_forecast::Wishes),
+    /// Time inserts and look-ups by every door beside native hash partitioning
+    BenchRouting {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        wishes: bench_routing::Wishes,
+    },
     /// Run all of them, and the tests that need no server
     Test(Server),
 }
@@ -154,6 +162,10 @@ fn execute(command: Command) -> Result<Option<Tally>> {
         }
         Command::BenchForecast(wishes) => {
             bench_forecast::run(&wishes)?;
+            Ok(None)
+        }
+        Command::BenchRouting { server, wishes } => {
+            bench_routing::run(&Session::open(server.pg)?, &wishes)?;
             Ok(None)
         }
         Command::Test(server) => all(server.pg).map(Some),

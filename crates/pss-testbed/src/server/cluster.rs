@@ -238,6 +238,11 @@ impl Cluster {
         self.with_connection(clean_command(self.tree.pg.bindir.join(name)))
     }
 
+    /// Whether the server comes with that client program.
+    pub fn has_client_program(&self, name: &str) -> bool {
+        self.tree.pg.bindir.join(name).is_file()
+    }
+
     /// Puts this cluster's address into a command's environment.
     pub fn with_connection(&self, mut command: Command) -> Command {
         command
