@@ -8,8 +8,10 @@
 pub mod call;
 pub mod copy;
 pub mod explain;
+mod node;
 pub mod planner;
 pub mod route_node;
+mod route_plan;
 mod schema_info;
 pub mod trigger;
 

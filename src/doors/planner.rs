@@ -7,7 +7,8 @@ use std::ffi::c_int;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::route_node::{self, Target};
+use super::route_node;
+use super::route_plan::{self, Target};
 use crate::error::{OrRaise, PssError, Result};
 use crate::meta::{self, Meta};
 
@@ -72,7 +73,15 @@ unsafe fn route_modify_table(
             (*modify).onConflictAction != pg_sys::OnConflictAction::ONCONFLICT_NONE;
         target.checked = !(*modify).withCheckOptionLists.is_null();
         target.counts = (*modify).canSetTag;
-        (*modify).plan.lefttree = route_node::wrap((*modify).plan.lefttree, target, *next_id);
+        // ExecCheckPlanOutput wants literal NULLs for generated and dropped columns.
+        let is_literal = |entry: &pg_sys::TargetEntry| {
+            let null = is(entry.expr, pg_sys::NodeTag::T_Const)
+                && (*entry.expr.cast::<pg_sys::Const>()).constisnull;
+            null && entry.resno != target.partition_attribute
+        };
+        let (scan, private) = (&route_node::SCAN.0, target.to_list());
+        (*modify).plan.lefttree =
+            route_plan::wrap((*modify).plan.lefttree, scan, private, is_literal, *next_id);
         *next_id += 1;
     }
 }

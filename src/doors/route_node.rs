@@ -6,13 +6,14 @@
 //! for the partition. Frames that pass rows on are unguarded and hold nothing
 //! with a destructor.
 
-use std::ffi::{c_int, c_void};
 use std::mem::size_of;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::node::{self, Methods};
+use super::route_plan::Target;
 use crate::error::{OrRaise, PssError, Result};
 use crate::guc::{self, Routing};
 use crate::meta;
@@ -20,21 +21,18 @@ use crate::raw;
 use crate::router::{Door, Router};
 use crate::xact;
 
-struct Methods<T>(T);
-// SAFETY: constant tables of function pointers and a name.
-unsafe impl<T> Sync for Methods<T> {}
-
-static SCAN: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
+/// What the planner makes the node of.
+pub static SCAN: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
     CustomName: c"PssRoute".as_ptr(),
     CreateCustomScanState: Some(create_state),
 });
 
 static EXEC: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
     CustomName: c"PssRoute".as_ptr(),
-    BeginCustomScan: Some(begin),
+    BeginCustomScan: Some(node::begin),
     ExecCustomScan: Some(execute),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
+    EndCustomScan: Some(node::end),
+    ReScanCustomScan: Some(node::rescan),
     MarkPosCustomScan: None,
     RestrPosCustomScan: None,
     EstimateDSMCustomScan: None,
@@ -44,27 +42,6 @@ static EXEC: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMeth
     ShutdownCustomScan: None,
     ExplainCustomScan: Some(explain),
 });
-
-/// What the planner tells the node, as its custom_private list.
-#[derive(Clone, Copy)]
-pub struct Target {
-    /// The sharded table.
-    pub relation: pg_sys::Oid,
-    pub key_attribute: i16,
-    pub partition_attribute: i16,
-    /// The partition a direct INSERT into a leaf names; -1: none, the router chooses.
-    pub named: i32,
-    /// The INSERT names the inbox: rows are left to its trigger.
-    pub inbox: bool,
-    /// The INSERT returns its rows, which those that the inbox passes on would not be among.
-    pub returning: bool,
-    /// The INSERT has ON CONFLICT, of which the inbox's trigger knows nothing.
-    pub on_conflict: bool,
-    /// A view's WITH CHECK OPTION or a policy is checked when the row has been inserted.
-    pub checked: bool,
-    /// Its rows are the statement's row count.
-    pub counts: bool,
-}
 
 #[repr(C)]
 struct RouteState {
@@ -80,95 +57,6 @@ pub fn register() {
     unsafe { pg_sys::RegisterCustomScanMethods(&SCAN.0) };
 }
 
-/// Puts the node between `ModifyTable` and its subplan.
-///
-/// # Safety
-/// `sub` is the subplan of an INSERT into `target`; `id` is not used by another node.
-pub unsafe fn wrap(sub: *mut pg_sys::Plan, target: Target, id: c_int) -> *mut pg_sys::Plan {
-    // SAFETY: builds plan nodes in the planner's memory context.
-    unsafe {
-        let node = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
-        let plan = &mut (*node).scan.plan;
-        plan.type_ = pg_sys::NodeTag::T_CustomScan;
-        plan.startup_cost = (*sub).startup_cost;
-        plan.total_cost = (*sub).total_cost;
-        plan.plan_rows = (*sub).plan_rows;
-        plan.plan_width = (*sub).plan_width;
-        plan.parallel_safe = false;
-        plan.plan_node_id = id;
-        plan.extParam = pg_sys::bms_copy((*sub).extParam);
-        plan.allParam = pg_sys::bms_copy((*sub).allParam);
-        plan.lefttree = sub;
-        let (mut target_list, mut scan_list) = (null_mut(), null_mut());
-        for entry in super::planner::entries::<pg_sys::TargetEntry>((*sub).targetlist) {
-            let expression = (*entry).expr.cast::<pg_sys::Node>();
-            let var = |varno| {
-                pg_sys::makeVar(
-                    varno,
-                    (*entry).resno,
-                    pg_sys::exprType(expression),
-                    pg_sys::exprTypmod(expression),
-                    pg_sys::exprCollation(expression),
-                    0,
-                )
-            };
-            // ExecCheckPlanOutput wants literal NULLs for generated and dropped columns.
-            let is_null = (*expression).type_ == pg_sys::NodeTag::T_Const
-                && (*expression.cast::<pg_sys::Const>()).constisnull
-                && (*entry).resno != target.partition_attribute;
-            let out: *mut pg_sys::Expr = if is_null {
-                pg_sys::copyObjectImpl(expression.cast()).cast()
-            } else {
-                var(pg_sys::INDEX_VAR).cast()
-            };
-            let make =
-                |e| pg_sys::makeTargetEntry(e, (*entry).resno, (*entry).resname, (*entry).resjunk);
-            target_list = pg_sys::lappend(target_list, make(out).cast());
-            scan_list = pg_sys::lappend(scan_list, make(var(pg_sys::OUTER_VAR).cast()).cast());
-        }
-        plan.targetlist = target_list;
-        (*node).custom_scan_tlist = scan_list;
-        (*node).custom_private = target.to_list();
-        (*node).methods = &SCAN.0;
-        node.cast()
-    }
-}
-
-impl Target {
-    /// The relation as an OID list would not survive beside integers: it goes as an integer.
-    unsafe fn to_list(self) -> *mut pg_sys::List {
-        let items = [
-            self.relation.to_u32() as i32,
-            i32::from(self.key_attribute),
-            i32::from(self.partition_attribute),
-            self.named,
-            self.inbox.into(),
-            self.returning.into(),
-            self.on_conflict.into(),
-            self.checked.into(),
-            self.counts.into(),
-        ];
-        // SAFETY: builds an integer list in the current memory context.
-        unsafe { items.iter().fold(null_mut(), |list, item| pg_sys::lappend_int(list, *item)) }
-    }
-
-    unsafe fn from_list(list: *mut pg_sys::List) -> Self {
-        // SAFETY: a list made by `to_list`.
-        let item = |i: usize| unsafe { (*(*list).elements.add(i)).int_value };
-        Self {
-            relation: (item(0) as u32).into(),
-            key_attribute: item(1) as i16,
-            partition_attribute: item(2) as i16,
-            named: item(3),
-            inbox: item(4) != 0,
-            returning: item(5) != 0,
-            on_conflict: item(6) != 0,
-            checked: item(7) != 0,
-            counts: item(8) != 0,
-        }
-    }
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn create_state(node: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: zeroed memory is a valid state; the private list is ours.
@@ -178,19 +66,6 @@ unsafe extern "C-unwind" fn create_state(node: *mut pg_sys::CustomScan) -> *mut 
         (*state).css.methods = &EXEC.0;
         (*state).target = Target::from_list((*node).custom_private);
         state.cast()
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn begin(
-    node: *mut pg_sys::CustomScanState,
-    estate: *mut pg_sys::EState,
-    flags: c_int,
-) {
-    // SAFETY: the child is initialized in the same executor state.
-    unsafe {
-        let plan = (*node).ss.ps.plan;
-        (*node).ss.ps.lefttree = pg_sys::ExecInitNode((*plan).lefttree, estate, flags);
     }
 }
 
@@ -209,31 +84,8 @@ unsafe extern "C-unwind" fn execute(
         if source.is_null() || u32::from((*source).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
             return null_mut();
         }
-        let row = copy_row(source, (*node).ss.ss_ScanTupleSlot);
+        let row = node::copy_row(source, (*node).ss.ss_ScanTupleSlot);
         route_row(node.cast(), row);
-        row
-    }
-}
-
-/// Copies a row by reference into the node's own (virtual) slot.
-#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
-unsafe fn copy_row(
-    source: *mut pg_sys::TupleTableSlot,
-    row: *mut pg_sys::TupleTableSlot,
-) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: both slots have the same number of columns; the source outlives this row's use.
-    unsafe {
-        let n = (*(*row).tts_tupleDescriptor).natts;
-        if i32::from((*source).tts_nvalid) < n {
-            raw::slot_getsomeattrs_int(source, n);
-        }
-        if let Some(clear) = (*(*row).tts_ops).clear {
-            clear(row);
-        }
-        std::ptr::copy_nonoverlapping((*source).tts_values, (*row).tts_values, n as usize);
-        std::ptr::copy_nonoverlapping((*source).tts_isnull, (*row).tts_isnull, n as usize);
-        (*row).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
-        (*row).tts_nvalid = n as i16;
         row
     }
 }
@@ -295,45 +147,13 @@ fn check_inbox_suffices(target: &Target) -> Result<()> {
 /// The node's router. It lives on Rust's heap and is freed with the executor's
 /// memory: an ERROR runs no destructor of ours.
 unsafe fn router_of(state: &mut RouteState) -> &mut Router {
-    // SAFETY: the callback frees the router exactly once, when the query's context goes.
+    // SAFETY: the router lives as long as the query's memory, of which the node is a part.
     unsafe {
         if state.router.is_null() {
-            let router = Box::into_raw(Box::new(Router::open(state.target.relation).or_raise()));
-            let context = (*state.css.ss.ps.state).es_query_cxt;
-            let callback =
-                pg_sys::MemoryContextAllocZero(context, size_of::<pg_sys::MemoryContextCallback>())
-                    .cast::<pg_sys::MemoryContextCallback>();
-            (*callback).func = Some(free_router);
-            (*callback).arg = router.cast();
-            pg_sys::MemoryContextRegisterResetCallback(context, callback);
-            state.router = router;
+            let router = Router::open(state.target.relation).or_raise();
+            state.router = node::keep((*state.css.ss.ps.state).es_query_cxt, router);
         }
         &mut *state.router
-    }
-}
-
-unsafe extern "C-unwind" fn free_router(router: *mut c_void) {
-    // SAFETY: made by Box::into_raw in `router_of`; nobody uses it after its context is gone.
-    drop(unsafe { Box::from_raw(router.cast::<Router>()) });
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: the child was initialized in `begin`.
-    unsafe { pg_sys::ExecEndNode((*node).ss.ps.lefttree) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: as every node passes a rescan to its child.
-    unsafe {
-        let child = (*node).ss.ps.lefttree;
-        if !(*node).ss.ps.chgParam.is_null() {
-            pg_sys::UpdateChangedParamSet(child, (*node).ss.ps.chgParam);
-        }
-        if (*child).chgParam.is_null() {
-            pg_sys::ExecReScan(child);
-        }
     }
 }
 
