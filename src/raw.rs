@@ -56,6 +56,7 @@ unsafe extern "C-unwind" {
     ) -> bool;
 
     pub fn GetCurrentTransactionNestLevel() -> c_int;
+    pub fn GetTopTransactionIdIfAny() -> TransactionId;
     pub fn ExecReScan(node: *mut PlanState);
     pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, attnum: c_int);
 

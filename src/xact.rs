@@ -8,9 +8,10 @@
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 
-use pgrx::pg_sys;
+use pgrx::prelude::*;
 use pss_core::level::CLASSES;
 
+use crate::error::PssError;
 use crate::shmem::claims;
 use crate::shmem::tables::PartitionShared;
 
@@ -109,12 +110,29 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_voi
     match event {
         XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => finish(true),
         XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE => finish(false),
+        XACT_EVENT_PRE_PREPARE => refuse_marks(),
         _ => {}
     }
 }
 
+/// Marks live in shared memory: after a crash a prepared move would stand without them. Raises
+/// the error before anything is prepared, in a guarded frame of its own.
+#[pg_guard]
+extern "C-unwind" fn refuse_marks() {
+    if claims::marks() > 0 {
+        PssError::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot PREPARE a transaction that has moved data keys",
+        )
+        .hint("COMMIT the move, then PREPARE what else there is.")
+        .raise();
+    }
+}
+
+/// At commit the transaction is visible to all already: who waited for a mark finds what it left.
 fn finish(aborted: bool) {
     claims::unpin_all();
+    claims::unmark_down_to(0);
     let state = state();
     for entry in &mut state.pending {
         let Some(p) = entry.take() else { break };

@@ -8,6 +8,7 @@
 mod draw;
 mod memo;
 mod record;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};

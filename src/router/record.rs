@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::claim::{Claimed, must_record};
 
-use super::{Placed, Router, hash48, own_snapshot};
+use super::{Placed, Router, hash48, own_snapshot, wait};
 use crate::error::{PssError, Result};
 use crate::leaves;
 use crate::map::{self, Hit, Map};
@@ -36,7 +36,7 @@ impl Router {
         let mut hit = None;
         let partition = loop {
             match claims::claim(claim, drawn) {
-                Claimed::Moving => wait_for_mover(&claim),
+                Claimed::Moving => wait::for_mover(&claim),
                 Claimed::Final(partition) => break partition,
                 Claimed::Tentative => {
                     hit = self.probe(&map, key, hash, adopting);
@@ -50,7 +50,7 @@ impl Router {
         }
         self.lock_leaf(partition);
         let settled = hit.filter(|h| h.settled && h.partition == partition);
-        let marked = claims::mover(&claim) != 0;
+        let marked = claims::mover(&claim).is_some();
         let visible =
             settled.is_none_or(|h| h.own) || self.visible_to_snapshot(&map, hash, partition)?;
         let known = hit.is_some() || partition != drawn;
@@ -113,20 +113,5 @@ impl Router {
             return Ok(map);
         }
         map::create(relation)
-    }
-}
-
-fn wait_for_mover(claim: &ClaimKey) {
-    let mover = claims::mover(claim);
-    if mover != 0 {
-        // SAFETY: waits for a transaction's end; no lock of ours is held meanwhile.
-        unsafe {
-            pg_sys::XactLockTableWait(
-                mover.into(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                pg_sys::XLTW_Oper::XLTW_None,
-            );
-        }
     }
 }

@@ -3,24 +3,32 @@
 //! is the state machine). Entries are guarded by striped locks; no I/O, no SQL
 //! and nothing that can raise an error happens under one.
 //!
-//! A session pins at most a few claims at a time and always releases them:
-//! after recording, or, when an error came between, in the transaction
-//! callbacks, which may neither allocate nor fail.
+//! A session pins the claims of at most one batch of rows at a time and always
+//! releases them: after recording, or, when an error came between, in the
+//! transaction callbacks, which may neither allocate nor fail. The marks of a
+//! mover stay until its transaction ends, or until it gives way.
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pgrx::pg_sys;
 use pss_core::claim::{self, Claimed, Entry};
 
-use super::{FIRST_STRIPE, lwlock};
+use super::{FIRST_STRIPE, header, lwlock};
 use crate::raw;
 
 /// Locks over the claim table; dynahash's partitions.
 pub const STRIPES: usize = 128;
 
-/// Claims one session may hold at once.
-const MAX_HELD: usize = 16;
+/// Claims one session may hold at once: those of a batch of rows.
+pub const CLAIMS_PER_SESSION: usize = 256;
+
+/// Marks one session may hold at once.
+pub const MARKS_PER_SESSION: usize = 8192;
+
+/// Marks all sessions together may hold.
+const MARKS: usize = 2 * MARKS_PER_SESSION;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -41,22 +49,45 @@ struct Table(Cell<*mut pg_sys::HTAB>);
 unsafe impl Sync for Table {}
 static TABLE: Table = Table(Cell::new(std::ptr::null_mut()));
 
-struct Held {
-    keys: [ClaimKey; MAX_HELD],
+/// Keys of this session, the newest last.
+struct Keys<const N: usize> {
+    keys: [ClaimKey; N],
     n: usize,
 }
-struct HeldCell(UnsafeCell<Held>);
+
+impl<const N: usize> Keys<N> {
+    const EMPTY: Self = Self { keys: [ClaimKey { database: 0, relation: 0, hash48: 0 }; N], n: 0 };
+
+    fn push(&mut self, key: ClaimKey) {
+        self.keys[self.n] = key;
+        self.n += 1;
+    }
+
+    fn pop(&mut self) -> Option<ClaimKey> {
+        self.n = self.n.checked_sub(1)?;
+        Some(self.keys[self.n])
+    }
+}
+
+struct OwnKeys<const N: usize>(UnsafeCell<Keys<N>>);
 // SAFETY: a backend is single-threaded; no reference to the inside outlives a call.
-unsafe impl Sync for HeldCell {}
-static HELD: HeldCell = HeldCell(UnsafeCell::new(Held {
-    keys: [ClaimKey { database: 0, relation: 0, hash48: 0 }; MAX_HELD],
-    n: 0,
-}));
+unsafe impl<const N: usize> Sync for OwnKeys<N> {}
+
+impl<const N: usize> OwnKeys<N> {
+    #[allow(clippy::mut_from_ref, reason = "the only access, and single-threaded")]
+    fn get(&self) -> &mut Keys<N> {
+        // SAFETY: as above.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+static HELD: OwnKeys<CLAIMS_PER_SESSION> = OwnKeys(UnsafeCell::new(Keys::EMPTY));
+static MARKED: OwnKeys<MARKS_PER_SESSION> = OwnKeys(UnsafeCell::new(Keys::EMPTY));
 
 fn capacity() -> i64 {
     // SAFETY: MaxBackends is set before shared memory is requested (PostgreSQL 15 on).
     let backends = unsafe { pg_sys::MaxBackends };
-    i64::from(backends) * MAX_HELD as i64
+    i64::from(backends) * CLAIMS_PER_SESSION as i64 + MARKS as i64
 }
 
 pub fn shared_size() -> usize {
@@ -110,7 +141,7 @@ fn with_entry<R>(key: &ClaimKey, f: impl FnOnce(&mut Option<Entry>) -> R) -> R {
     // SAFETY: the stripe lock guards this dynahash partition; `slot` points into
     // it and is not used after the lock is released. None of the raw calls
     // raises an error: HASH_ENTER_NULL returns null when the table is full, and
-    // it cannot be: every session holds at most MAX_HELD claims.
+    // it cannot be: sessions hold a bounded number of claims, and together of marks.
     #[allow(ffi_unwind_calls, reason = "these functions raise no errors")]
     unsafe {
         raw::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
@@ -153,13 +184,12 @@ fn with_entry<R>(key: &ClaimKey, f: impl FnOnce(&mut Option<Entry>) -> R) -> R {
 
 /// Claims a key; `Moving` leaves it unpinned.
 pub fn claim(key: ClaimKey, drawn: u16) -> Claimed {
-    // SAFETY: single-threaded; the reference ends with this block.
-    let held = unsafe { &mut *HELD.0.get() };
-    assert!(held.n < MAX_HELD, "a session claims one key at a time");
-    let claimed = with_entry(&key, |entry| claim::claim(entry, drawn));
+    let held = HELD.get();
+    assert!(held.n < CLAIMS_PER_SESSION, "a session claims one batch of keys at a time");
+    let own = own_transaction();
+    let claimed = with_entry(&key, |entry| claim::claim(entry, drawn, own));
     if claimed != Claimed::Moving {
-        held.keys[held.n] = key;
-        held.n += 1;
+        held.push(key);
     }
     claimed
 }
@@ -169,26 +199,108 @@ pub fn decide(key: &ClaimKey, hit: Option<u16>) -> Option<u16> {
     with_entry(key, |entry| entry.as_mut().map(|e| claim::decide(e, hit)))
 }
 
-/// Transaction that is moving the key; 0: none.
-pub fn mover(key: &ClaimKey) -> u32 {
-    with_entry(key, |entry| entry.map_or(0, |e| e.mover))
-}
-
 /// Releases the newest claim of this session.
 pub fn unpin_newest() {
-    // SAFETY: single-threaded; the reference ends with this block.
-    let held = unsafe { &mut *HELD.0.get() };
-    if held.n > 0 {
-        held.n -= 1;
-        let key = held.keys[held.n];
+    if let Some(key) = HELD.get().pop() {
         with_entry(&key, claim::unpin);
     }
 }
 
 /// Releases all claims of this session: after an error, and at exit.
 pub fn unpin_all() {
-    // SAFETY: single-threaded; the reference ends with each turn.
-    while unsafe { (*HELD.0.get()).n } > 0 {
+    while HELD.get().n > 0 {
         unpin_newest();
+    }
+}
+
+/// Another transaction that is moving a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mover {
+    pub xid: u32,
+    /// It keeps the mark until it ends; else it may give way at any time.
+    pub held: bool,
+}
+
+/// Who else is moving the key.
+pub fn mover(key: &ClaimKey) -> Option<Mover> {
+    let entry = with_entry(key, |entry| *entry)?;
+    let other = entry.mover != 0 && entry.mover != own_transaction();
+    other.then_some(Mover { xid: entry.mover, held: entry.held })
+}
+
+/// What became of marking a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    Yes,
+    /// Somebody claims it now, or moves it.
+    Busy,
+    /// This session, or all together, hold as many marks as there is room for.
+    Full,
+}
+
+/// Marks a key as being moved by the current transaction `xid`, until that ends or
+/// [`unmark_down_to`].
+pub fn mark(key: ClaimKey, xid: u32) -> Marked {
+    if with_entry(&key, |entry| entry.is_some_and(|e| e.mover == xid)) {
+        return Marked::Yes;
+    }
+    let marked = MARKED.get();
+    if marked.n == MARKS_PER_SESSION || !reserve_mark() {
+        return Marked::Full;
+    }
+    if !with_entry(&key, |entry| claim::mark(entry, xid)) {
+        release_mark();
+        return Marked::Busy;
+    }
+    marked.push(key);
+    Marked::Yes
+}
+
+/// Marks that this session holds.
+pub fn marks() -> usize {
+    MARKED.get().n
+}
+
+/// Says of all marks of this session beyond the oldest `n` that they stay to the transaction's end.
+pub fn hold_beyond(n: usize) {
+    let own = own_transaction();
+    let marked = MARKED.get();
+    for key in marked.keys.get(n..marked.n).unwrap_or_default() {
+        with_entry(key, |entry| claim::hold(entry, own));
+    }
+}
+
+/// Takes marks of this session off, the newest first, until `n` are left. Raises nothing,
+/// allocates nothing: transaction callbacks call it.
+pub fn unmark_down_to(n: usize) {
+    let marked = MARKED.get();
+    while marked.n > n {
+        let Some(key) = marked.pop() else { return };
+        with_entry(&key, |entry| {
+            // Only the session that marked it has the key in its list.
+            let mover = entry.map_or(0, |e| e.mover);
+            claim::unmark(entry, mover);
+        });
+        release_mark();
+    }
+}
+
+fn reserve_mark() -> bool {
+    let room = |n: u32| ((n as usize) < MARKS).then_some(n + 1);
+    header().is_some_and(|h| h.marks.fetch_update(Relaxed, Relaxed, room).is_ok())
+}
+
+fn release_mark() {
+    if let Some(header) = header() {
+        header.marks.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The top-level transaction; 0: it has no number yet.
+fn own_transaction() -> u32 {
+    // SAFETY: a plain getter that raises nothing.
+    #[allow(ffi_unwind_calls, reason = "raises no error")]
+    unsafe {
+        raw::GetTopTransactionIdIfAny().into_inner()
     }
 }

@@ -31,6 +31,8 @@ pub struct Header {
     /// Latch owner of the launcher; 0 while it is not running.
     pub launcher_pid: AtomicI32,
     next_cache_tag: AtomicU32,
+    /// Marks that movers hold.
+    marks: AtomicU32,
     tables: u32,
     partitions: u32,
     cache_words: u32,
@@ -157,6 +159,7 @@ unsafe extern "C-unwind" fn startup() {
             header.write(Header {
                 launcher_pid: AtomicI32::new(0),
                 next_cache_tag: AtomicU32::new(1),
+                marks: AtomicU32::new(0),
                 tables: tables as u32,
                 partitions: partitions as u32,
                 cache_words: cache_words as u32,

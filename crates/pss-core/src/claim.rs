@@ -10,6 +10,9 @@
 //! error. Two rules carry the proof, and `tests/claim_model.rs` breaks each to see it matter: the
 //! first finaliser decides for all, and nobody relies on a row that is not committed.
 
+const UNCLAIMED: Entry =
+    Entry { state: State::Tentative, partition: 0, mover: 0, held: false, pins: 0 };
+
 /// How far the sessions have come with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -28,8 +31,10 @@ pub struct Entry {
     pub state: State,
     /// The partition drawn, or decided.
     pub partition: u16,
-    /// Transaction that moves the key's rows to another partition; 0 = none.
+    /// The mark: transaction that moves the key's rows to another partition; 0 = none.
     pub mover: u32,
+    /// The mark stays until the mover's transaction ends; else the mover may still give way.
+    pub held: bool,
     /// Sessions between claim and unpin.
     pub pins: u32,
 }
@@ -41,16 +46,21 @@ pub enum Claimed {
     Tentative,
     /// Pinned; the partition is decided.
     Final(u16),
-    /// Not pinned: the key is being moved. Wait for the entry's `mover` to end, then claim again.
+    /// Not pinned: another transaction is moving the key. Wait until the mark is gone, then claim
+    /// again.
     Moving,
 }
 
-/// Claims a key for this session. `drawn` is the partition it goes to if nobody knows better.
-pub fn claim(slot: &mut Option<Entry>, drawn: u16) -> Claimed {
-    let entry =
-        slot.get_or_insert(Entry { state: State::Tentative, partition: drawn, mover: 0, pins: 0 });
-    if entry.mover != 0 {
+/// Claims a key for this session, whose transaction is `own` (0: it has none yet). `drawn` is the
+/// partition it goes to if nobody knows better. A mover may claim what it has marked itself: nobody
+/// else can.
+pub fn claim(slot: &mut Option<Entry>, drawn: u16, own: u32) -> Claimed {
+    let entry = slot.get_or_insert(Entry { partition: drawn, ..UNCLAIMED });
+    if entry.mover != 0 && entry.mover != own {
         return Claimed::Moving;
+    }
+    if entry.pins == 0 {
+        entry.partition = drawn;
     }
     entry.pins += 1;
     match entry.state {
@@ -75,13 +85,17 @@ pub fn must_record(committed_seen: bool, marked: bool) -> bool {
     !committed_seen || marked
 }
 
-/// Gives up this session's pin; the last one removes the entry. Without a pin nothing happens,
-/// so that clean-up after an error need not know how far the session came.
+/// Gives up this session's pin; the last one removes the entry, or leaves but its mark: what the
+/// mover has decided by a move that is rolled back to a savepoint must not bind it later. Without a
+/// pin nothing happens, so that clean-up after an error need not know how far the session came.
 pub fn unpin(slot: &mut Option<Entry>) {
     if let Some(entry) = slot {
         entry.pins = entry.pins.saturating_sub(1);
-        if entry.pins == 0 && entry.mover == 0 {
-            *slot = None;
+        if entry.pins == 0 {
+            entry.state = State::Tentative;
+            if entry.mover == 0 {
+                *slot = None;
+            }
         }
     }
 }
@@ -92,13 +106,23 @@ pub fn mark(slot: &mut Option<Entry>, xid: u32) -> bool {
     match slot {
         Some(entry) => entry.mover == xid,
         None => {
-            *slot = Some(Entry { state: State::Tentative, partition: 0, mover: xid, pins: 0 });
+            *slot = Some(Entry { mover: xid, ..UNCLAIMED });
             true
         }
     }
 }
 
-/// Takes the mark of transaction `xid` off, when that has committed or aborted.
+/// Says that the mark of transaction `xid` stays until that ends: from here on who waits may wait
+/// for the transaction, which PostgreSQL's deadlock detector sees.
+pub fn hold(slot: &mut Option<Entry>, xid: u32) {
+    if let Some(entry) = slot
+        && entry.mover == xid
+    {
+        entry.held = true;
+    }
+}
+
+/// Takes the mark of transaction `xid` off: it has committed or aborted, or gives way.
 pub fn unmark(slot: &mut Option<Entry>, xid: u32) {
     if slot.is_some_and(|entry| entry.mover == xid) {
         *slot = None;
@@ -112,12 +136,12 @@ mod tests {
     #[test]
     fn first_finaliser_decides_for_all() {
         let mut slot = None;
-        assert_eq!(claim(&mut slot, 3), Claimed::Tentative);
-        assert_eq!(claim(&mut slot, 5), Claimed::Tentative);
+        assert_eq!(claim(&mut slot, 3, 0), Claimed::Tentative);
+        assert_eq!(claim(&mut slot, 5, 0), Claimed::Tentative);
         let entry = slot.as_mut().expect("pinned twice");
         assert_eq!(decide(entry, None), 3);
         assert_eq!(decide(entry, Some(7)), 3);
-        assert_eq!(claim(&mut slot, 6), Claimed::Final(3));
+        assert_eq!(claim(&mut slot, 6, 0), Claimed::Final(3));
         for left in [true, true, false] {
             unpin(&mut slot);
             assert_eq!(slot.is_some(), left);
@@ -129,24 +153,43 @@ mod tests {
     #[test]
     fn a_probe_that_hits_overrules_the_draw() {
         let mut slot = None;
-        claim(&mut slot, 3);
+        claim(&mut slot, 3, 0);
         assert_eq!(decide(slot.as_mut().expect("pinned"), Some(7)), 7);
-        assert_eq!(claim(&mut slot, 1), Claimed::Final(7));
+        assert_eq!(claim(&mut slot, 1, 0), Claimed::Final(7));
     }
 
     #[test]
     fn movers_and_claimers_exclude_each_other() {
         let mut slot = None;
-        claim(&mut slot, 3);
+        claim(&mut slot, 3, 0);
         assert!(!mark(&mut slot, 99));
         unpin(&mut slot);
         assert!(mark(&mut slot, 99));
         assert!(mark(&mut slot, 99));
         assert!(!mark(&mut slot, 100));
-        assert_eq!(claim(&mut slot, 3), Claimed::Moving);
+        assert_eq!(claim(&mut slot, 3, 0), Claimed::Moving);
         unpin(&mut slot);
         unmark(&mut slot, 100);
-        assert_eq!(claim(&mut slot, 3), Claimed::Moving);
+        assert_eq!(claim(&mut slot, 3, 0), Claimed::Moving);
+        unmark(&mut slot, 99);
+        assert_eq!(slot, None);
+    }
+
+    #[test]
+    fn a_mover_passes_its_own_mark_and_is_bound_by_nothing_afterwards() {
+        let mut slot = None;
+        assert!(mark(&mut slot, 99));
+        assert_eq!(claim(&mut slot, 3, 98), Claimed::Moving);
+        assert_eq!(claim(&mut slot, 3, 99), Claimed::Tentative);
+        assert_eq!(decide(slot.as_mut().expect("marked"), Some(7)), 7);
+        unpin(&mut slot);
+        assert_eq!(claim(&mut slot, 4, 99), Claimed::Tentative);
+        assert_eq!(decide(slot.as_mut().expect("marked"), None), 4);
+        unpin(&mut slot);
+        hold(&mut slot, 98);
+        assert!(slot.is_some_and(|entry| !entry.held));
+        hold(&mut slot, 99);
+        assert!(slot.is_some_and(|entry| entry.held));
         unmark(&mut slot, 99);
         assert_eq!(slot, None);
     }

@@ -109,7 +109,7 @@ impl World {
         match session.step {
             Step::Claim => {
                 // Each session would draw another partition: disagreement shows at once.
-                let claimed = claim(&mut self.entry, i as u16);
+                let claimed = claim(&mut self.entry, i as u16, 0);
                 session.pinned = true;
                 session.step = match claimed {
                     Claimed::Tentative => Step::StartProbe,
