@@ -35,3 +35,24 @@ pub unsafe fn index_beginscan(
         pg_sys::index_beginscan(heap, index, snapshot, std::ptr::null_mut(), keys, 0)
     }
 }
+
+/// Column `at` (from 0) of a row's description.
+///
+/// # Safety
+/// The description has that column.
+pub unsafe fn attribute(
+    descriptor: pg_sys::TupleDesc,
+    at: usize,
+) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: since 18 the attributes follow an array of compact ones of the same length.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*descriptor).attrs.as_ptr().add(at);
+        #[cfg(feature = "pg18")]
+        {
+            let n = (*descriptor).natts as usize;
+            let compact = (*descriptor).compact_attrs.as_ptr();
+            compact.add(n).cast::<pg_sys::FormData_pg_attribute>().add(at)
+        }
+    }
+}

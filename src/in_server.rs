@@ -15,7 +15,7 @@ use pss_core::level::{AHEAD, CLASSES, Fill};
 use crate::clock::{now, timestamp};
 use crate::key::KeyType;
 use crate::latest;
-use crate::map::{self, Map};
+use crate::map::{self, Entry, Map};
 use crate::meta;
 use crate::router::{Door, Router};
 use crate::shmem::claims::{self, ClaimKey};
@@ -92,26 +92,26 @@ fn sharded(name: &str) -> pg_sys::Oid {
 
 fn claims_agree_and_leave_nothing() {
     let key = ClaimKey::new(nobody(1), 42);
-    assert_eq!(claims::claim(key, 3), Claimed::Tentative);
-    assert_eq!(claims::claim(key, 5), Claimed::Tentative);
-    assert_eq!(claims::decide(&key, None), Some(3));
-    assert_eq!(claims::claim(key, 7), Claimed::Final(3));
-    assert_eq!(claims::decide(&key, Some(9)), Some(3));
+    assert_eq!(claims::claim(key), Claimed::Tentative);
+    assert_eq!(claims::claim(key), Claimed::Tentative);
+    assert_eq!(claims::decide(&key, 3), 3);
+    assert_eq!(claims::claim(key), Claimed::Final(3));
+    assert_eq!(claims::decide(&key, 9), 3);
     claims::unpin_newest();
     claims::unpin_newest();
-    assert_eq!(claims::decide(&key, None), Some(3), "pinned once still");
+    assert_eq!(claims::decide(&key, 9), 3, "pinned once still");
     claims::unpin_newest();
-    assert_eq!(claims::decide(&key, None), None, "the last pin removes the entry");
+    assert_eq!(claims::decide(&key, 9), 9, "the last pin removes the entry");
 }
 
 fn claims_are_released_by_a_rollback() {
     let key = ClaimKey::new(nobody(2), 42);
     let failure = in_subtransaction(|| {
-        claims::claim(ClaimKey::new(nobody(2), 42), 1);
+        claims::claim(ClaimKey::new(nobody(2), 42));
         error!("on purpose");
     });
     assert_eq!(failure.as_deref(), Some("on purpose"));
-    assert_eq!(claims::decide(&key, None), None);
+    assert_eq!(claims::decide(&key, 9), 9, "there is no entry");
 }
 
 fn cache_names_table_and_hash() {
@@ -160,12 +160,11 @@ fn fill_survives_publication() {
     table.publish_fill(0..2, Some(&sent), now() + 60_000_000);
     assert_eq!(table.partitions()[0].since_fill(), [0; CLASSES], "counted anew");
     let mut got = Fill { levels: vec![], capacity: vec![], ..sent.clone() };
-    assert!(table.read_fill(0..2, &mut got, now()));
+    assert!(table.read_fill(0..2, &mut got));
     assert_eq!(got, sent);
-    assert!(!table.read_fill(0..3, &mut got, now()), "one came since");
-    assert!(!table.read_fill(0..2, &mut got, now() + 61_000_000), "too old");
+    assert!(!table.read_fill(0..3, &mut got), "one came since");
     let longer = tables::register(nobody(20), 9, now()).expect("room");
-    assert!(!longer.read_fill(0..9, &mut got, now()), "nothing was published of these");
+    assert_eq!(longer.fill_until(), 0, "nothing was published of these");
     tables::forget(nobody(20));
 }
 
@@ -218,13 +217,13 @@ fn key_identity_is_the_types() {
 fn map_probe_sees_own_rows_until_rolled_back() {
     let relation = sharded("in_server_map");
     let oid = meta::table(relation).expect("spi").expect("sharded").table.map.expect("made");
-    let found = || Map::open(oid, true).probe_dirty(99, false);
+    let found = || Map::open_here(oid, true).probe_dirty(99, false);
     assert_eq!(found(), None);
     thread_local!(static MAP: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
     MAP.set(oid.to_u32());
     let failure = in_subtransaction(|| {
-        let map = Map::open(MAP.get().into(), true);
-        map.insert(99, 3, 17);
+        let mut map = Map::open_here(MAP.get().into(), true);
+        map.insert(&[Entry { hash48: 99, partition: 3, virtual_key: 17 }]);
         let hit = map.probe_dirty(99, false).expect("own row");
         assert_eq!((hit.partition, hit.virtual_key, hit.settled, hit.own), (3, 17, true, true));
     });

@@ -11,6 +11,9 @@ use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys::*;
 
+/// Called for each node of a tree; true ends the walk.
+pub type TreeWalker = unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> bool;
+
 unsafe extern "C-unwind" {
     pub fn standard_planner(
         parse: *mut Query,
@@ -59,6 +62,31 @@ unsafe extern "C-unwind" {
     pub fn GetTopTransactionIdIfAny() -> TransactionId;
     pub fn ExecReScan(node: *mut PlanState);
     pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, attnum: c_int);
+
+    pub fn MemoryContextReset(context: MemoryContext);
+    pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
+    pub fn datumGetSize(value: Datum, by_value: bool, length: c_int) -> usize;
+
+    /// Walkers over expressions and queries; `context` goes to the walker.
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_walker_impl")]
+    pub fn expression_tree_walker(
+        node: *mut Node,
+        walker: TreeWalker,
+        context: *mut c_void,
+    ) -> bool;
+    #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_walker_impl")]
+    pub fn query_tree_walker(
+        query: *mut Query,
+        walker: TreeWalker,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> bool;
+    pub fn check_functions_in_node(
+        node: *mut Node,
+        checker: unsafe extern "C-unwind" fn(Oid, *mut c_void) -> bool,
+        context: *mut c_void,
+    ) -> bool;
+    pub fn func_volatile(function: Oid) -> c_char;
 
     pub fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
     pub fn LWLockRelease(lock: *mut LWLock);

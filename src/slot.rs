@@ -28,3 +28,17 @@ pub unsafe fn column(slot: *mut pg_sys::TupleTableSlot, attribute: i16) -> Optio
         (!*(*slot).tts_isnull.add(at)).then(|| *(*slot).tts_values.add(at))
     }
 }
+
+/// Empties the slot, which lets go of what it pins.
+///
+/// # Safety
+/// The slot is live. The frame is raw: an error flies over it.
+#[allow(ffi_unwind_calls, reason = "clearing a slot raises no error")]
+pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: every kind of slot can be cleared.
+    unsafe {
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            clear(slot);
+        }
+    }
+}

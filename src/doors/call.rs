@@ -209,7 +209,7 @@ pub fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
     let mapped = meta
         .table
         .map
-        .and_then(|map| Map::open(map, false).probe_visible(hash, snapshot, |_| true));
+        .and_then(|map| Map::open_here(map, false).probe_visible(hash, snapshot, |_| true));
     match mapped {
         Some(hit) => Some((hit.partition, hit.virtual_key)),
         None if meta.table.map_complete => None,

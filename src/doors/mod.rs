@@ -10,10 +10,12 @@ pub mod copy;
 pub mod explain;
 mod node;
 pub mod planner;
+mod read_ahead;
 pub mod route_node;
 mod route_plan;
 mod schema_info;
 pub mod trigger;
+mod volatility;
 
 use std::ffi::{c_char, c_int};
 
@@ -50,26 +52,26 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: arguments are passed on as they came; helpers are guarded.
     unsafe {
-        before_plan(parse);
+        let read_ahead = before_plan(parse);
         let statement = match PREVIOUS_PLANNER {
             Some(previous) => previous(parse, query, options, params),
             None => raw::standard_planner(parse, query, options, params),
         };
-        after_plan(statement);
+        after_plan(statement, read_ahead);
         statement
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn before_plan(parse: *mut pg_sys::Query) {
+unsafe extern "C-unwind" fn before_plan(parse: *mut pg_sys::Query) -> bool {
     // SAFETY: the parse tree that the planner is about to get.
     unsafe { planner::check(parse) }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn after_plan(statement: *mut pg_sys::PlannedStmt) {
+unsafe extern "C-unwind" fn after_plan(statement: *mut pg_sys::PlannedStmt, read_ahead: bool) {
     // SAFETY: the finished plan, ours to amend before anybody copies it.
-    unsafe { planner::insert_route_nodes(statement) }
+    unsafe { planner::insert_route_nodes(statement, read_ahead) }
 }
 
 #[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]

@@ -8,7 +8,9 @@ use std::mem::size_of;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::raw;
+use crate::error::OrRaise;
+use crate::router::Router;
+use crate::{raw, slot};
 
 /// A constant table of function pointers and a name.
 pub struct Methods<T>(pub T);
@@ -47,9 +49,7 @@ pub unsafe fn copy_row(
         if i32::from((*source).tts_nvalid) < n {
             raw::slot_getsomeattrs_int(source, n);
         }
-        if let Some(clear) = (*(*row).tts_ops).clear {
-            clear(row);
-        }
+        slot::clear(row);
         std::ptr::copy_nonoverlapping((*source).tts_values, (*row).tts_values, n as usize);
         std::ptr::copy_nonoverlapping((*source).tts_isnull, (*row).tts_isnull, n as usize);
         (*row).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
@@ -86,24 +86,55 @@ pub unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     }
 }
 
-/// Keeps a Rust value as long as a memory context: an ERROR runs no destructor of ours.
-///
-/// # Safety
-/// `context` is alive; nobody uses the value after it.
-pub unsafe fn keep<T>(context: pg_sys::MemoryContext, value: T) -> *mut T {
-    unsafe extern "C-unwind" fn free<T>(value: *mut c_void) {
-        // SAFETY: made by Box::into_raw below, and freed by this callback alone.
-        drop(unsafe { Box::from_raw(value.cast::<T>()) });
+/// A node's router, made with the first row that needs it: EXPLAIN and statements without rows
+/// need none. Part of a node's state; zeroed memory is an empty cell.
+#[repr(C)]
+pub struct RouterCell(*mut Router);
+
+impl RouterCell {
+    /// The router of the sharded table `relation`.
+    ///
+    /// # Safety
+    /// The cell lives in the query's memory context, and is closed by the node's end.
+    pub unsafe fn get(
+        &mut self,
+        estate: *mut pg_sys::EState,
+        relation: pg_sys::Oid,
+    ) -> &mut Router {
+        // SAFETY: the callback runs before the context's memory, and with it the cell, goes.
+        unsafe {
+            if self.0.is_null() {
+                let context = (*estate).es_query_cxt;
+                let before = pg_sys::MemoryContextSwitchTo(context);
+                let router = Router::open(relation).or_raise();
+                let callback = pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>())
+                    .cast::<pg_sys::MemoryContextCallback>();
+                pg_sys::MemoryContextSwitchTo(before);
+                self.0 = Box::into_raw(Box::new(router));
+                (*callback).func = Some(Self::abandon);
+                (*callback).arg = std::ptr::from_mut(self).cast();
+                pg_sys::MemoryContextRegisterResetCallback(context, callback);
+            }
+            &mut *self.0
+        }
     }
-    // SAFETY: the callback is allocated in the context that it is registered with.
-    unsafe {
-        let value = Box::into_raw(Box::new(value));
-        let callback =
-            pg_sys::MemoryContextAllocZero(context, size_of::<pg_sys::MemoryContextCallback>())
-                .cast::<pg_sys::MemoryContextCallback>();
-        (*callback).func = Some(free::<T>);
-        (*callback).arg = value.cast();
-        pg_sys::MemoryContextRegisterResetCallback(context, callback);
-        value
+
+    /// Closes the router, if there is one.
+    pub fn close(&mut self) {
+        drop(self.take());
+    }
+
+    fn take(&mut self) -> Option<Box<Router>> {
+        let router = std::mem::replace(&mut self.0, std::ptr::null_mut());
+        // SAFETY: made by Box::into_raw in `get`, and taken once.
+        (!router.is_null()).then(|| unsafe { Box::from_raw(router) })
+    }
+
+    /// An ERROR runs no destructor of ours: what is left with the query's memory was not closed.
+    unsafe extern "C-unwind" fn abandon(cell: *mut c_void) {
+        // SAFETY: the cell that `get` registered.
+        if let Some(router) = unsafe { (*cell.cast::<Self>()).take() } {
+            router.abandon();
+        }
     }
 }

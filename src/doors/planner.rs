@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 
 use super::route_node;
 use super::route_plan::{self, Target};
+use super::volatility;
 use crate::error::{OrRaise, PssError, Result};
 use crate::meta::{self, Meta};
 
@@ -31,11 +32,12 @@ unsafe fn is<T>(node: *mut T, tag: pg_sys::NodeTag) -> bool {
     unsafe { !node.is_null() && (*node.cast::<pg_sys::Node>()).type_ == tag }
 }
 
-/// Puts a route node under every INSERT into a sharded table.
+/// Puts a route node under every INSERT into a sharded table. `read_ahead`: what [`check`] said of
+/// the statement.
 ///
 /// # Safety
 /// `statement` is a finished plan that nobody has copied yet.
-pub unsafe fn insert_route_nodes(statement: *mut pg_sys::PlannedStmt) {
+pub unsafe fn insert_route_nodes(statement: *mut pg_sys::PlannedStmt, read_ahead: bool) {
     // SAFETY: walks the plan's own nodes.
     unsafe {
         if (*statement).commandType == pg_sys::CmdType::CMD_UTILITY {
@@ -45,7 +47,7 @@ pub unsafe fn insert_route_nodes(statement: *mut pg_sys::PlannedStmt) {
         let mut next_id = 1_000_000;
         let mut visit = |plan: *mut pg_sys::Plan| {
             if is(plan, pg_sys::NodeTag::T_ModifyTable) {
-                route_modify_table(plan.cast(), (*statement).rtable, &mut next_id);
+                route_modify_table(plan.cast(), (*statement).rtable, read_ahead, &mut next_id);
             }
         };
         visit((*statement).planTree);
@@ -58,6 +60,7 @@ pub unsafe fn insert_route_nodes(statement: *mut pg_sys::PlannedStmt) {
 unsafe fn route_modify_table(
     modify: *mut pg_sys::ModifyTable,
     rtable: *mut pg_sys::List,
+    read_ahead: bool,
     next_id: &mut c_int,
 ) {
     // SAFETY: as in `insert_route_nodes`.
@@ -73,6 +76,7 @@ unsafe fn route_modify_table(
             (*modify).onConflictAction != pg_sys::OnConflictAction::ONCONFLICT_NONE;
         target.checked = !(*modify).withCheckOptionLists.is_null();
         target.counts = (*modify).canSetTag;
+        target.read_ahead = read_ahead;
         // ExecCheckPlanOutput wants literal NULLs for generated and dropped columns.
         let is_literal = |entry: &pg_sys::TargetEntry| {
             let null = is(entry.expr, pg_sys::NodeTag::T_Const)
@@ -99,6 +103,7 @@ fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
         on_conflict: false,
         checked: false,
         counts: true,
+        read_ahead: false,
     };
     if let Some(meta) = meta::table(relation)? {
         return Ok(Some(parent(&meta)));
@@ -119,45 +124,57 @@ fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
 }
 
 /// Refuses statements that would silently do the wrong thing, and completes
-/// ON CONFLICT (key) with the partition column that unique keys end in.
+/// ON CONFLICT (key) with the partition column that unique keys end in. Returns whether rows
+/// that it inserts may be read ahead.
 ///
 /// # Safety
 /// `parse` is the query about to be planned.
-pub unsafe fn check(parse: *mut pg_sys::Query) {
+pub unsafe fn check(parse: *mut pg_sys::Query) -> bool {
     // SAFETY: reads the query tree; amends only its arbiter list.
     unsafe {
-        if (*parse).resultRelation > 0 {
-            check_query(parse).or_raise();
-        }
+        let read_ahead = (*parse).resultRelation > 0 && check_query(parse).or_raise();
         for cte in entries::<pg_sys::CommonTableExpr>((*parse).cteList) {
             if is((*cte).ctequery, pg_sys::NodeTag::T_Query) {
                 check((*cte).ctequery.cast());
             }
         }
+        read_ahead
     }
 }
 
-unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<()> {
+unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<bool> {
     // SAFETY: as in `check`.
     unsafe {
         use pg_sys::CmdType::{CMD_INSERT, CMD_MERGE};
         let command = (*parse).commandType;
         if command != CMD_INSERT && command != CMD_MERGE {
-            return Ok(());
+            return Ok(false);
         }
         let index = (*parse).resultRelation as usize;
         let Some(rte) = entries::<pg_sys::RangeTblEntry>((*parse).rtable).nth(index - 1) else {
-            return Ok(());
+            return Ok(false);
         };
-        let Some(meta) = meta::table((*rte).relid)? else { return Ok(()) };
+        let Some(meta) = meta::table((*rte).relid)? else { return Ok(false) };
         if command == CMD_MERGE {
-            return check_merge(parse, &meta);
+            return check_merge(parse, &meta).map(|()| false);
         }
         let conflict = (*parse).onConflict;
         if !conflict.is_null() && !(*conflict).arbiterElems.is_null() {
             add_partition_to_arbiter(conflict, (*parse).resultRelation, &meta);
         }
-        Ok(())
+        Ok(volatility::may_read_ahead(parse, has_row_triggers((*rte).relid)))
+    }
+}
+
+/// Whether triggers of the table run before each row is inserted.
+fn has_row_triggers(relation: pg_sys::Oid) -> bool {
+    // SAFETY: the table is locked by the query; our reference to it ends here.
+    unsafe {
+        let table = pg_sys::RelationIdGetRelation(relation);
+        let triggers = (*table).trigdesc;
+        let found = !triggers.is_null() && (*triggers).trig_insert_before_row;
+        pg_sys::RelationClose(table);
+        found
     }
 }
 

@@ -12,7 +12,8 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::node::{self, Methods};
+use super::node::{self, Methods, RouterCell};
+use super::read_ahead::ReadAhead;
 use super::route_plan::Target;
 use crate::error::{OrRaise, PssError, Result};
 use crate::guc::{self, Routing};
@@ -31,8 +32,8 @@ static EXEC: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMeth
     CustomName: c"PssRoute".as_ptr(),
     BeginCustomScan: Some(node::begin),
     ExecCustomScan: Some(execute),
-    EndCustomScan: Some(node::end),
-    ReScanCustomScan: Some(node::rescan),
+    EndCustomScan: Some(end),
+    ReScanCustomScan: Some(rescan),
     MarkPosCustomScan: None,
     RestrPosCustomScan: None,
     EstimateDSMCustomScan: None,
@@ -47,8 +48,9 @@ static EXEC: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMeth
 struct RouteState {
     css: pg_sys::CustomScanState,
     target: Target,
-    /// Made at the first row: EXPLAIN and statements without rows need none.
-    router: *mut Router,
+    router: RouterCell,
+    /// Rows read ahead; null until some are.
+    ahead: *mut ReadAhead,
     rows: u64,
 }
 
@@ -75,51 +77,163 @@ unsafe extern "C-unwind" fn execute(
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the node's own state and child; slots belong to the executor.
     unsafe {
-        let child = (*node).ss.ps.lefttree;
-        if !(*child).chgParam.is_null() {
-            raw::ExecReScan(child);
+        let state = node.cast::<RouteState>();
+        let row = (*node).ss.ss_ScanTupleSlot;
+        if !(*state).ahead.is_null() {
+            if ReadAhead::pop((*state).ahead, row) {
+                return row;
+            }
+            if (*(*state).ahead).exhausted {
+                return null_mut();
+            }
         }
-        let Some(next) = (*child).ExecProcNode else { return null_mut() };
-        let source = next(child);
-        if source.is_null() || u32::from((*source).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
+        let child = (*node).ss.ps.lefttree;
+        let source = next_of(child);
+        if source.is_null() {
             return null_mut();
         }
-        let row = node::copy_row(source, (*node).ss.ss_ScanTupleSlot);
-        route_row(node.cast(), row);
+        node::copy_row(source, row);
+        if route_row(state, row) {
+            return row;
+        }
+        // Its key has to be looked up: together with those of the rows that follow.
+        let ahead = (*state).ahead;
+        ReadAhead::push(ahead, row);
+        while !ReadAhead::is_full(ahead) {
+            let source = next_of(child);
+            if source.is_null() {
+                (*ahead).exhausted = true;
+                break;
+            }
+            ReadAhead::push(ahead, source);
+        }
+        route_ahead(state);
+        ReadAhead::pop(ahead, row);
         row
     }
 }
 
-/// Fills the row's partition.
+/// The next row of the child; null: there is none.
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+unsafe fn next_of(child: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: an initialized plan state.
+    unsafe {
+        if !(*child).chgParam.is_null() {
+            raw::ExecReScan(child);
+        }
+        let Some(next) = (*child).ExecProcNode else { return null_mut() };
+        let row = next(child);
+        if row.is_null() || u32::from((*row).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
+            return null_mut();
+        }
+        row
+    }
+}
+
+/// What a row says of where it belongs.
+struct Place {
+    key: Option<pg_sys::Datum>,
+    /// The partition it names, itself or by the statement's target; -1: none.
+    named: i32,
+}
+
+impl Place {
+    unsafe fn of(target: &Target, values: *const pg_sys::Datum, nulls: *const bool) -> Self {
+        let column = |attribute: i16| {
+            let at = attribute as usize - 1;
+            // SAFETY: the arrays have a place for each column of the table.
+            unsafe { (!*nulls.add(at)).then(|| *values.add(at)) }
+        };
+        let given = column(target.partition_attribute).map_or(-1, |named| named.value() as i32);
+        let named = if given == -1 { target.named } else { given };
+        Self { key: column(target.key_attribute), named }
+    }
+
+    /// Whether the inbox takes the row: to its trigger, or to the error that routing is off.
+    fn is_inbox(&self, target: &Target, routing: Routing) -> bool {
+        self.named == -1 && (target.inbox || routing != Routing::Planner)
+    }
+}
+
+/// Fills the row's partition; false, with the row as it was, if rows may be read ahead and the
+/// home of its key is not at hand.
 #[pg_guard]
-unsafe extern "C-unwind" fn route_row(state: *mut RouteState, row: *mut pg_sys::TupleTableSlot) {
+unsafe extern "C-unwind" fn route_row(
+    state: *mut RouteState,
+    row: *mut pg_sys::TupleTableSlot,
+) -> bool {
     // SAFETY: the node's state and the row it is about to pass on.
     unsafe {
         let state = &mut *state;
-        let at = |attribute: i16| attribute as usize - 1;
         let (values, nulls) = ((*row).tts_values, (*row).tts_isnull);
-        let (key_at, partition_at) =
-            (at(state.target.key_attribute), at(state.target.partition_attribute));
-        let key = (!*nulls.add(key_at)).then(|| *values.add(key_at));
-        let given =
-            if *nulls.add(partition_at) { -1 } else { (*values.add(partition_at)).value() as i32 };
-        let named = if given == -1 { state.target.named } else { given };
+        let place = Place::of(&state.target, values, nulls);
         let routing = guc::ROUTING.get();
-        let partition = if named == -1 && (state.target.inbox || routing != Routing::Planner) {
-            // The inbox takes it: to its trigger, or to the error that routing is off.
+        let partition = if place.is_inbox(&state.target, routing) {
             if routing != Routing::Off {
                 check_inbox_suffices(&state.target).or_raise();
             }
             xact::let_inbox_count(state.target.counts);
             -1
-        } else if named == -1 {
-            i32::from(router_of(state).route(key, None, Door::Planner).or_raise())
+        } else if place.named != -1 {
+            let named = place.named;
+            i32::from(router_of(state).route_named(place.key, named, Door::Planner).or_raise())
+        } else if state.target.read_ahead {
+            let Some(home) = router_of(state).route_known(place.key, Door::Planner).or_raise()
+            else {
+                if state.ahead.is_null() {
+                    let estate = state.css.ss.ps.state;
+                    state.ahead = ReadAhead::new((*estate).es_query_cxt, row);
+                }
+                return false;
+            };
+            i32::from(home)
         } else {
-            i32::from(router_of(state).route_named(key, named, Door::Planner).or_raise())
+            i32::from(router_of(state).route(place.key, None, Door::Planner).or_raise())
         };
-        *values.add(partition_at) = pg_sys::Datum::from(partition);
-        *nulls.add(partition_at) = false;
+        fill(&state.target, values, nulls, partition);
         state.rows += 1;
+        true
+    }
+}
+
+/// Fills the partitions of the rows read ahead.
+#[pg_guard]
+unsafe extern "C-unwind" fn route_ahead(state: *mut RouteState) {
+    // SAFETY: the node's state; the rows are copies of its own.
+    unsafe {
+        let state = &mut *state;
+        let target = state.target;
+        let rows = (*state.ahead).rows();
+        let places = rows.iter().map(|row| Place::of(&target, row.values, row.nulls));
+        let places: Vec<Place> = places.collect();
+        let routing = guc::ROUTING.get();
+        let router = router_of(state);
+        let mut homes = Vec::with_capacity(rows.len());
+        if places.iter().any(|place| place.named != -1) || routing != Routing::Planner {
+            // What a row names may be what a later one must follow: in their order.
+            for place in &places {
+                homes.push(match place.named {
+                    -1 => router.route(place.key, None, Door::Planner).or_raise(),
+                    named => router.route_named(place.key, named, Door::Planner).or_raise(),
+                });
+            }
+        } else {
+            let keys: Vec<_> = places.iter().map(|place| place.key).collect();
+            router.route_batch(&keys, Door::Planner, &mut homes).or_raise();
+        }
+        for (row, home) in rows.iter().zip(&homes) {
+            fill(&target, row.values, row.nulls, i32::from(*home));
+        }
+        state.rows += rows.len() as u64;
+    }
+}
+
+unsafe fn fill(target: &Target, values: *mut pg_sys::Datum, nulls: *mut bool, partition: i32) {
+    let at = target.partition_attribute as usize - 1;
+    // SAFETY: the arrays have a place for each column of the table.
+    unsafe {
+        *values.add(at) = pg_sys::Datum::from(partition);
+        *nulls.add(at) = false;
     }
 }
 
@@ -144,16 +258,29 @@ fn check_inbox_suffices(target: &Target) -> Result<()> {
     })
 }
 
-/// The node's router. It lives on Rust's heap and is freed with the executor's
-/// memory: an ERROR runs no destructor of ours.
 unsafe fn router_of(state: &mut RouteState) -> &mut Router {
-    // SAFETY: the router lives as long as the query's memory, of which the node is a part.
+    // SAFETY: the state is in the query's memory context; `end` closes the cell.
+    unsafe { state.router.get(state.css.ss.ps.state, state.target.relation) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
+    // SAFETY: the node's state, and its child that was initialized by `node::begin`.
     unsafe {
-        if state.router.is_null() {
-            let router = Router::open(state.target.relation).or_raise();
-            state.router = node::keep((*state.css.ss.ps.state).es_query_cxt, router);
+        (*node.cast::<RouteState>()).router.close();
+        node::end(node);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
+    // SAFETY: the node's state; its child begins anew.
+    unsafe {
+        let state = node.cast::<RouteState>();
+        if !(*state).ahead.is_null() {
+            ReadAhead::restart((*state).ahead);
         }
-        &mut *state.router
+        node::rescan(node);
     }
 }
 

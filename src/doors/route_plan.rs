@@ -26,6 +26,8 @@ pub struct Target {
     pub checked: bool,
     /// Its rows are the statement's row count.
     pub counts: bool,
+    /// Rows may be read before those ahead of them have been inserted.
+    pub read_ahead: bool,
 }
 
 impl Target {
@@ -41,6 +43,7 @@ impl Target {
             self.on_conflict.into(),
             self.checked.into(),
             self.counts.into(),
+            self.read_ahead.into(),
         ];
         integers(&items)
     }
@@ -60,6 +63,7 @@ impl Target {
             on_conflict: item(6) != 0,
             checked: item(7) != 0,
             counts: item(8) != 0,
+            read_ahead: item(9) != 0,
         }
     }
 }

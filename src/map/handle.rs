@@ -1,11 +1,18 @@
 //! An open row map. Written and probed through the table and index access
 //! methods, not SQL: as part of the user's insert, whatever the user's rights.
+//!
+//! What it makes for its scans and inserts it keeps, because a statement probes
+//! again and again.
 
 use std::mem::size_of;
+use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
 use crate::compat;
+
+/// Entries that one insertion writes at once.
+pub const BATCH: usize = 256;
 
 /// What a probe found for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +25,63 @@ pub struct Hit {
     pub own: bool,
 }
 
-/// An open row map; closed when dropped, its lock kept until the transaction ends.
+/// An entry to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    pub hash48: u64,
+    pub partition: u16,
+    pub virtual_key: i64,
+}
+
+/// An open row map. Closed when dropped, its lock kept until the transaction ends. After an ERROR
+/// it must be forgotten instead: PostgreSQL has then released what it held.
 pub struct Map {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
+    /// Where all that is below lives.
+    context: pg_sys::MemoryContext,
+    slot: *mut pg_sys::TupleTableSlot,
+    dirty: *mut DirtyScan,
+    writer: *mut Writer,
+}
+
+/// A scan under a dirty snapshot, which tells of transactions in progress by its fields.
+#[repr(C)]
+struct DirtyScan {
+    snapshot: pg_sys::SnapshotData,
+    scan: pg_sys::IndexScanDesc,
+    keys: [pg_sys::ScanKeyData; 2],
+}
+
+#[repr(C)]
+struct Writer {
+    index_info: *mut pg_sys::IndexInfo,
+    /// Made as they are needed.
+    slots: [*mut pg_sys::TupleTableSlot; BATCH],
+    /// For the tuples of one insertion.
+    tuples: pg_sys::MemoryContext,
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // SAFETY: both were opened by `open`.
+        if std::thread::panicking() {
+            // An ERROR passes: the abort that follows releases everything.
+            return;
+        }
+        // SAFETY: all of it was made by this map, and is released once.
         unsafe {
+            if let Some(writer) = self.writer.as_ref() {
+                for slot in writer.slots.iter().filter(|slot| !slot.is_null()) {
+                    pg_sys::ExecDropSingleTupleTableSlot(*slot);
+                }
+                pg_sys::MemoryContextDelete(writer.tuples);
+                pg_sys::pfree(self.writer.cast());
+            }
+            if let Some(dirty) = self.dirty.as_ref() {
+                pg_sys::index_endscan(dirty.scan);
+                pg_sys::pfree(self.dirty.cast());
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
             pg_sys::index_close(self.index, pg_sys::NoLock as i32);
             pg_sys::table_close(self.heap, pg_sys::NoLock as i32);
         }
@@ -39,43 +93,76 @@ fn range_start(hash48: u64) -> i64 {
     (hash48 << 16) as i64
 }
 
+/// The scan keys of a key's range, to be completed by [`set_range`].
+fn range_keys() -> [pg_sys::ScanKeyData; 2] {
+    let bounds = [
+        (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE),
+        (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE),
+    ];
+    let mut keys: [pg_sys::ScanKeyData; 2] = Default::default();
+    for (key, (strategy, function)) in keys.iter_mut().zip(bounds) {
+        // SAFETY: fills the key in; the comparison functions exist.
+        unsafe { pg_sys::ScanKeyInit(key, 1, strategy as u16, function.into(), 0.into()) };
+    }
+    keys
+}
+
+fn set_range(keys: &mut [pg_sys::ScanKeyData; 2], hash48: u64) {
+    let first = range_start(hash48);
+    keys[0].sk_argument = first.into();
+    keys[1].sk_argument = (first | 0xFFFF).into();
+}
+
 impl Map {
-    /// Opens a map for writing or, with an access share lock, for reading.
-    pub fn open(map: pg_sys::Oid, writing: bool) -> Self {
+    /// Opens a map for writing or, with an access share lock, for reading. It may be kept as long
+    /// as `context`, in which all lives that it makes.
+    pub fn open(map: pg_sys::Oid, writing: bool, context: pg_sys::MemoryContext) -> Self {
         let lock = if writing { pg_sys::RowExclusiveLock } else { pg_sys::AccessShareLock } as i32;
         // SAFETY: the relation is one of our maps; it has exactly one index, on `e`.
         unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(context);
             let heap = pg_sys::table_open(map, lock);
             let indexes = pg_sys::RelationGetIndexList(heap);
             let index = (*(*indexes).elements).oid_value;
             pg_sys::list_free(indexes);
-            Self { heap, index: pg_sys::index_open(index, lock) }
+            let index = pg_sys::index_open(index, lock);
+            let slot = pg_sys::table_slot_create(heap, null_mut());
+            pg_sys::MemoryContextSwitchTo(before);
+            Self { heap, index, context, slot, dirty: null_mut(), writer: null_mut() }
         }
+    }
+
+    /// Opens a map for a use that ends before the current memory context does.
+    pub fn open_here(map: pg_sys::Oid, writing: bool) -> Self {
+        // SAFETY: a plain global of the backend.
+        Self::open(map, writing, unsafe { pg_sys::CurrentMemoryContext })
     }
 
     /// An entry of a key in any state but aborted, whoever wrote it. Never waits.
     ///
     /// All entries of a key agree; a settled one is preferred, and with `prefer_own`
     /// one of our own, because relying on it spares writing one more.
-    pub fn probe_dirty(&self, hash48: u64, prefer_own: bool) -> Option<Hit> {
-        let mut dirty = pg_sys::SnapshotData {
-            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-            ..Default::default()
-        };
-        let dirty_ptr = &raw mut dirty;
+    pub fn probe_dirty(&mut self, hash48: u64, prefer_own: bool) -> Option<Hit> {
+        let slot = self.slot;
+        let dirty = self.dirty_scan();
         let mut best: Option<Hit> = None;
-        let preferred = self.scan(hash48, dirty_ptr, |slot, entry| {
-            // SAFETY: a dirty scan reports in-progress transactions in the snapshot itself.
-            let (xmin, xmax) = unsafe { ((*dirty_ptr).xmin, (*dirty_ptr).xmax) };
-            let settled =
-                xmin == pg_sys::InvalidTransactionId && xmax == pg_sys::InvalidTransactionId;
-            let hit = Hit { settled, own: settled && written_by_us(slot), ..entry };
-            if best.is_none_or(|known| hit.settled && !known.settled) {
-                best = Some(hit);
-            }
-            (hit.own || settled && !prefer_own).then_some(hit)
-        });
-        preferred.or(best)
+        // SAFETY: scan and snapshot live as long as the map.
+        unsafe {
+            set_range(&mut (*dirty).keys, hash48);
+            let keys = (*dirty).keys.as_mut_ptr();
+            pg_sys::index_rescan((*dirty).scan, keys, 2, null_mut(), 0);
+            let preferred = next_entry((*dirty).scan, slot, |entry| {
+                let (xmin, xmax) = ((*dirty).snapshot.xmin, (*dirty).snapshot.xmax);
+                let none = pg_sys::InvalidTransactionId;
+                let settled = xmin == none && xmax == none;
+                let hit = Hit { settled, own: settled && written_by_us(slot), ..entry };
+                if best.is_none_or(|known| hit.settled && !known.settled) {
+                    best = Some(hit);
+                }
+                (hit.own || settled && !prefer_own).then_some(hit)
+            });
+            preferred.or(best)
+        }
     }
 
     /// The first entry of a key that `snapshot` sees and `accept` takes. Scans
@@ -87,95 +174,154 @@ impl Map {
         snapshot: pg_sys::Snapshot,
         mut accept: impl FnMut(u16) -> bool,
     ) -> Option<Hit> {
-        self.scan(hash48, &raw mut pg_sys::SnapshotAnyData, |slot, entry| {
-            // SAFETY: the slot holds a tuple of this heap, pinned by the scan.
-            let visible = unsafe {
-                let satisfies = (*(*self.heap).rd_tableam).tuple_satisfies_snapshot;
-                #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
-                satisfies.is_some_and(|f| {
-                    pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| f(self.heap, slot, snapshot))
-                })
-            };
-            (visible && accept(entry.partition)).then_some(entry)
-        })
-    }
-
-    fn scan(
-        &self,
-        hash48: u64,
-        snapshot: pg_sys::Snapshot,
-        mut take: impl FnMut(*mut pg_sys::TupleTableSlot, Hit) -> Option<Hit>,
-    ) -> Option<Hit> {
-        let first = range_start(hash48);
-        let bounds = [
-            (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::Oid::from(pg_sys::F_INT8GE), first),
-            (
-                pg_sys::BTLessEqualStrategyNumber,
-                pg_sys::Oid::from(pg_sys::F_INT8LE),
-                first | 0xFFFF,
-            ),
-        ];
-        // SAFETY: keys, slot and scan live to the end of the block; the map's
-        // columns are two int8, never null.
+        let mut keys = range_keys();
+        set_range(&mut keys, hash48);
+        // SAFETY: the scan is begun and ended here, on relations that are open.
         unsafe {
-            let mut keys: [pg_sys::ScanKeyData; 2] = Default::default();
-            for (key, (strategy, function, value)) in keys.iter_mut().zip(bounds) {
-                pg_sys::ScanKeyInit(key, 1, strategy as u16, function, value.into());
-            }
-            let slot = pg_sys::table_slot_create(self.heap, std::ptr::null_mut());
-            let scan = compat::index_beginscan(self.heap, self.index, snapshot, 2);
-            pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
-            let mut found = None;
-            while found.is_none()
-                && pg_sys::index_getnext_slot(
-                    scan,
-                    pg_sys::ScanDirection::ForwardScanDirection,
-                    slot,
-                )
-            {
-                crate::slot::deform(slot, 2);
-                let values = (*slot).tts_values;
-                let entry = Hit {
-                    partition: (*values).value() as u16,
-                    virtual_key: (*values.add(1)).value() as i64,
-                    settled: true,
-                    own: false,
-                };
-                found = take(slot, entry);
-            }
+            let any = &raw mut pg_sys::SnapshotAnyData;
+            let scan = compat::index_beginscan(self.heap, self.index, any, 2);
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, null_mut(), 0);
+            let found = next_entry(scan, self.slot, |entry| {
+                (self.sees(snapshot) && accept(entry.partition)).then_some(entry)
+            });
             pg_sys::index_endscan(scan);
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
             found
         }
     }
 
-    /// Adds an entry, as part of the current transaction.
-    pub fn insert(&self, hash48: u64, partition: u16, virtual_key: i64) {
-        let e = range_start(hash48) | i64::from(partition);
-        let mut values = [pg_sys::Datum::from(e), pg_sys::Datum::from(virtual_key)];
-        let mut nulls = [false; 2];
-        // SAFETY: a tuple of the map's own shape; the index has one plain column.
+    /// Whether `snapshot` sees the tuple in our slot.
+    fn sees(&self, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: the slot holds a tuple of this heap, pinned by the scan.
         unsafe {
-            let tuple = pg_sys::heap_form_tuple(
-                (*self.heap).rd_att,
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-            );
-            pg_sys::simple_heap_insert(self.heap, tuple);
-            let info = pg_sys::BuildIndexInfo(self.index);
-            pg_sys::index_insert(
-                self.index,
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-                &raw mut (*tuple).t_self,
-                self.heap,
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                false,
-                info,
-            );
-            pg_sys::pfree(info.cast());
-            pg_sys::heap_freetuple(tuple);
+            let satisfies = (*(*self.heap).rd_tableam).tuple_satisfies_snapshot;
+            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
+            satisfies.is_some_and(|f| {
+                pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| f(self.heap, self.slot, snapshot))
+            })
         }
+    }
+
+    fn dirty_scan(&mut self) -> *mut DirtyScan {
+        if self.dirty.is_null() {
+            // SAFETY: the scan keeps the snapshot's address, which stays while the context lives.
+            unsafe {
+                let before = pg_sys::MemoryContextSwitchTo(self.context);
+                let dirty = pg_sys::palloc0(size_of::<DirtyScan>()).cast::<DirtyScan>();
+                (*dirty).snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+                (*dirty).keys = range_keys();
+                let snapshot = &raw mut (*dirty).snapshot;
+                (*dirty).scan = compat::index_beginscan(self.heap, self.index, snapshot, 2);
+                pg_sys::MemoryContextSwitchTo(before);
+                self.dirty = dirty;
+            }
+        }
+        self.dirty
+    }
+
+    fn writer(&mut self) -> *mut Writer {
+        if self.writer.is_null() {
+            // SAFETY: zeroed memory is a writer without slots.
+            unsafe {
+                let before = pg_sys::MemoryContextSwitchTo(self.context);
+                let writer = pg_sys::palloc0(size_of::<Writer>()).cast::<Writer>();
+                (*writer).index_info = pg_sys::BuildIndexInfo(self.index);
+                (*writer).tuples = pg_sys::AllocSetContextCreateInternal(
+                    self.context,
+                    c"pss row map entries".as_ptr(),
+                    pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                    pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                    pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+                );
+                pg_sys::MemoryContextSwitchTo(before);
+                self.writer = writer;
+            }
+        }
+        self.writer
+    }
+
+    /// Adds entries, as part of the current transaction: at most [`BATCH`], best in
+    /// the order of their hashes.
+    pub fn insert(&mut self, entries: &[Entry]) {
+        let n = entries.len().min(BATCH);
+        if n == 0 {
+            return;
+        }
+        let writer = self.writer();
+        // SAFETY: slots of the map's own shape, two int8, never null; the index has one plain
+        // column, the first.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo((*writer).tuples);
+            for (slot, entry) in (*writer).slots.iter_mut().zip(entries) {
+                if slot.is_null() {
+                    pg_sys::MemoryContextSwitchTo(self.context);
+                    *slot = pg_sys::MakeSingleTupleTableSlot(
+                        (*self.heap).rd_att,
+                        &raw const pg_sys::TTSOpsHeapTuple,
+                    );
+                    pg_sys::MemoryContextSwitchTo((*writer).tuples);
+                }
+                let e = range_start(entry.hash48) | i64::from(entry.partition);
+                let mut values = [e.into(), entry.virtual_key.into()];
+                let tuple = pg_sys::heap_form_tuple(
+                    (*self.heap).rd_att,
+                    values.as_mut_ptr(),
+                    [false; 2].as_mut_ptr(),
+                );
+                pg_sys::ExecStoreHeapTuple(tuple, *slot, true);
+            }
+            let slots = (*writer).slots.as_mut_ptr();
+            let command = pg_sys::GetCurrentCommandId(true);
+            pg_sys::heap_multi_insert(self.heap, slots, n as i32, command, 0, null_mut());
+            for (slot, entry) in (&(*writer).slots)[..n].iter().zip(entries) {
+                let e = range_start(entry.hash48) | i64::from(entry.partition);
+                pg_sys::index_insert(
+                    self.index,
+                    [e.into()].as_mut_ptr(),
+                    [false].as_mut_ptr(),
+                    &raw mut (**slot).tts_tid,
+                    self.heap,
+                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+                    false,
+                    (*writer).index_info,
+                );
+                crate::slot::clear(*slot);
+            }
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::MemoryContextReset((*writer).tuples);
+        }
+    }
+}
+
+/// The first entry of a scan that `take` takes. Afterwards the scan holds no pin.
+///
+/// # Safety
+/// A scan of a map's index that has been given its range; `slot` is of the map's heap.
+unsafe fn next_entry(
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    mut take: impl FnMut(Hit) -> Option<Hit>,
+) -> Option<Hit> {
+    let forward = pg_sys::ScanDirection::ForwardScanDirection;
+    // SAFETY: the map's columns are two int8, never null.
+    unsafe {
+        while pg_sys::index_getnext_slot(scan, forward, slot) {
+            crate::slot::deform(slot, 2);
+            let values = (*slot).tts_values;
+            let entry = Hit {
+                partition: (*values).value() as u16,
+                virtual_key: (*values.add(1)).value() as i64,
+                settled: true,
+                own: false,
+            };
+            let found = take(entry);
+            if found.is_some() {
+                // To its end, where it lets go of the index page; nothing more is fetched.
+                while !pg_sys::index_getnext_tid(scan, forward).is_null() {}
+                crate::slot::clear(slot);
+                return found;
+            }
+        }
+        None
     }
 }
 

@@ -14,7 +14,7 @@ use crate::catalog::as_extension_owner;
 use crate::error::Result;
 use crate::latest;
 
-pub use handle::{Hit, Map};
+pub use handle::{BATCH, Entry, Hit, Map};
 
 /// Makes the empty row map of a table and its (incomplete) state; returns the
 /// map. A member of the extension without a dependency on the user's table, so

@@ -5,24 +5,27 @@
 /// partition. What it relies on was settled or written by the statement itself,
 /// and lives and dies with it: no invalidation is needed.
 #[derive(Default)]
-pub struct Memo(Vec<u64>);
+pub struct Memo {
+    words: Vec<u64>,
+    keys: u64,
+}
 
-/// Words of the memo (64 kB); it is made with the second row.
-const MEMO_WORDS: usize = 8192;
+/// Words of the memo (64 kB); it is made with the second key.
+const WORDS: usize = 8192;
 
 impl Memo {
     pub fn get(&self, hash48: u64) -> Option<u16> {
-        let word = *self.0.get(hash48 as usize % MEMO_WORDS)?;
+        let word = *self.words.get(hash48 as usize % WORDS)?;
         (word != 0 && word >> 16 == hash48).then_some(word as u16)
     }
 
-    pub fn put(&mut self, hash48: u64, partition: u16, first: bool) {
-        if self.0.is_empty() {
-            if first {
-                return;
-            }
-            self.0.resize(MEMO_WORDS, 0);
+    pub fn put(&mut self, hash48: u64, partition: u16) {
+        self.keys += 1;
+        if self.keys == 2 {
+            self.words.resize(WORDS, 0);
         }
-        self.0[hash48 as usize % MEMO_WORDS] = hash48 << 16 | u64::from(partition);
+        if let Some(word) = self.words.get_mut(hash48 as usize % WORDS) {
+            *word = hash48 << 16 | u64::from(partition);
+        }
     }
 }

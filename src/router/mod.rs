@@ -8,23 +8,24 @@
 mod draw;
 mod memo;
 mod record;
+mod tally;
 mod wait;
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pss_core::level::{self, AHEAD, CLASSES, Fill};
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
 
 use crate::error::{PssError, Result, not_preloaded};
+use crate::map::Map;
 use crate::meta::{self, Meta};
-use crate::shmem::tables::TableShared;
 use crate::shmem::{self, cache};
-use crate::xact;
+use draw::Drawer;
 use memo::Memo;
+use record::Asked;
+use tally::{Found, Tally};
+
+pub use crate::map::BATCH;
 
 /// Which door asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +39,26 @@ pub enum Door {
 }
 
 /// A session's way to the partitions of one table, for one statement.
+///
+/// It keeps the row map open. Where an ERROR may pass without running destructors its owner calls
+/// [`Router::abandon`] instead of dropping it.
 pub struct Router {
     meta: Rc<Meta>,
-    random: SmallRng,
+    /// Where the open map lives.
+    context: pg_sys::MemoryContext,
+    map: Option<Map>,
     /// Leaves this statement has locked, by position.
     locked: Vec<bool>,
-    sent: Vec<f64>,
-    fill: Fill,
+    drawer: Option<Box<Drawer>>,
     memo: Memo,
-    rows: u64,
+    tally: Tally,
+    batch: Vec<Asked>,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.tally.flush(&self.meta);
+    }
 }
 
 /// Upper 16 bits unused: the map keeps 48.
@@ -65,24 +77,25 @@ impl Router {
         if !shmem::available() {
             return Err(not_preloaded());
         }
+        forbid_read_only();
+        // SAFETY: a plain global of the backend.
+        let context = unsafe { pg_sys::CurrentMemoryContext };
         let n = meta.table.partitions.len();
-        // Seeded after fork, by backend and time: backends must not draw alike.
-        let random = SmallRng::from_os_rng();
-        let fill = Fill {
-            levels: Vec::with_capacity(n),
-            keys: [[0.0; AHEAD]; CLASSES],
-            capacity: Vec::with_capacity(n),
-            scale: [1.0; AHEAD],
-        };
         Ok(Self {
             meta,
-            random,
+            context,
+            map: None,
             locked: vec![false; n],
-            sent: vec![0.0; n],
-            fill,
+            drawer: None,
             memo: Memo::default(),
-            rows: 0,
+            tally: Tally::new(n),
+            batch: Vec::new(),
         })
+    }
+
+    /// Forgets what an ERROR, or the end of the query, has released already.
+    pub fn abandon(mut self) {
+        std::mem::forget(self.map.take());
     }
 
     pub fn meta(&self) -> &Rc<Meta> {
@@ -97,6 +110,17 @@ impl Router {
         door: Door,
     ) -> Result<u16> {
         self.place(key, size, None, door)
+    }
+
+    /// The partition of a key, if it is at hand without a look at the map.
+    pub fn route_known(&mut self, key: Option<pg_sys::Datum>, door: Door) -> Result<Option<u16>> {
+        let key = key.ok_or_else(|| self.null_key())?;
+        self.refresh()?;
+        let known = self.known(self.meta.key.hash(key))?;
+        if let Some(home) = known {
+            self.tally.count(&self.meta, home, false, door, Found::Cached);
+        }
+        Ok(known)
     }
 
     /// Sends a key whose row names its partition through the same protocol;
@@ -127,20 +151,55 @@ impl Router {
         Ok(home)
     }
 
+    /// The partitions of the keys of a batch of rows, into `homes`: as [`Router::route`] for each,
+    /// but the map is looked at and written in the order of its keys. At most [`BATCH`] keys.
+    pub fn route_batch(
+        &mut self,
+        keys: &[Option<pg_sys::Datum>],
+        door: Door,
+        homes: &mut Vec<u16>,
+    ) -> Result<()> {
+        self.refresh()?;
+        homes.clear();
+        self.batch.clear();
+        for (row, key) in keys.iter().enumerate() {
+            let key = key.ok_or_else(|| self.null_key())?;
+            let hash = self.meta.key.hash(key);
+            let known = self.known(hash)?;
+            homes.push(known.unwrap_or(0));
+            match known {
+                Some(home) => self.tally.count(&self.meta, home, false, door, Found::Cached),
+                None => self.batch.push(Asked::new(row, key, hash)),
+            }
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        self.settle(&mut batch)?;
+        for asked in &batch {
+            homes[asked.row] = asked.home;
+            self.tally.count(&self.meta, asked.home, false, door, asked.found);
+            self.memo.put(asked.hash48, asked.home);
+        }
+        self.batch = batch;
+        self.tally.flush(&self.meta);
+        Ok(())
+    }
+
     /// Records that rows of `key` are in `partition`, as rebuilding the map
     /// does. Returns where the key lives; another partition is a contradiction.
     pub fn adopt(&mut self, key: pg_sys::Datum, partition: u16) -> Result<u16> {
-        forbid_read_only();
-        let hash = self.meta.key.hash(key);
-        self.claim_and_record(key, hash, None, Some(partition), true).map(|placed| placed.partition)
+        let asked = Asked { named: Some(partition), adopting: true, ..self.asked(key) };
+        self.settle_one(asked).map(|asked| asked.home)
     }
 
     /// Sends a key whose row is about to be stored in `partition` through the
     /// protocol, once more. Returns where the key lives.
     pub fn confirm(&mut self, key: pg_sys::Datum, partition: u16) -> Result<u16> {
-        let hash = self.meta.key.hash(key);
-        self.claim_and_record(key, hash, None, Some(partition), false)
-            .map(|placed| placed.partition)
+        let asked = Asked { named: Some(partition), ..self.asked(key) };
+        self.settle_one(asked).map(|asked| asked.home)
+    }
+
+    fn asked(&self, key: pg_sys::Datum) -> Asked {
+        Asked::new(0, key, self.meta.key.hash(key))
     }
 
     fn name(&self) -> String {
@@ -155,38 +214,36 @@ impl Router {
         door: Door,
     ) -> Result<u16> {
         let key = key.ok_or_else(|| self.null_key())?;
-        // Before the cache: whether a key is cached is no business of the caller's.
-        forbid_read_only();
         self.refresh()?;
-        let hash = self.meta.key.hash(key);
-        let shared = self.meta.shared;
-        let known = match self.memo.get(hash48(hash)) {
-            Some(home) => Some(home),
-            None => self.cached(hash)?,
-        };
-        if let Some(home) = known {
-            count(shared, |s| &s.cache_hits);
-            self.count_row(home, named.is_some(), door);
+        let asked = Asked { size, named, ..self.asked(key) };
+        if let Some(home) = self.known(asked.hash)? {
+            self.tally.count(&self.meta, home, named.is_some(), door, Found::Cached);
             return Ok(home);
         }
-        let placed = self.claim_and_record(key, hash, size, named, false)?;
-        if placed.known {
-            count(shared, |s| &s.map_hits);
+        let asked = self.settle_one(asked)?;
+        if named.is_none_or(|named| named == asked.home) {
+            self.memo.put(asked.hash48, asked.home);
         }
-        if named.is_none_or(|named| named == placed.partition) {
-            self.memo.put(hash48(hash), placed.partition, self.rows == 0);
-            self.rows += 1;
-        }
-        self.count_row(placed.partition, named.is_some(), door);
-        Ok(placed.partition)
+        self.tally.count(&self.meta, asked.home, named.is_some(), door, asked.found);
+        Ok(asked.home)
     }
 
     /// Takes up a changed description of the table, between two rows.
     fn refresh(&mut self) -> Result<()> {
         if self.meta.is_stale() {
+            let context = self.context;
             *self = Self::open(self.meta.table.relation)?;
+            self.context = context;
         }
         Ok(())
+    }
+
+    /// The home of a key that this statement has met, or that the writers' cache knows.
+    fn known(&mut self, hash: u64) -> Result<Option<u16>> {
+        match self.memo.get(hash48(hash)) {
+            Some(home) => Ok(Some(home)),
+            None => self.cached(hash),
+        }
     }
 
     fn null_key(&self) -> PssError {
@@ -216,46 +273,6 @@ impl Router {
         Ok((shared.cache_tag() == tag).then_some(home))
     }
 
-    fn count_new_key(&mut self, partition: u16, size: Option<u64>) {
-        let Some(position) = self.meta.position(partition) else { return };
-        let units = if self.meta.table.quota_bytes {
-            size.unwrap_or(self.meta.row_bytes as u64).max(1)
-        } else {
-            1
-        };
-        match self.meta.shared {
-            Some(shared) => {
-                shared.new_keys.fetch_add(1, Ordering::Relaxed);
-                let class = size_class(shared, size);
-                if let Some(size) = size {
-                    shared.learn_size(size);
-                }
-                if let Some(counters) = shared.partition(partition) {
-                    xact::count_new_key(counters, class, units);
-                }
-            }
-            None => self.sent[position] += units as f64,
-        }
-    }
-
-    fn count_row(&self, partition: u16, named: bool, door: Door) {
-        let Some(shared) = self.meta.shared else { return };
-        let by_door = match door {
-            Door::Call => &shared.call_rows,
-            Door::Planner => &shared.planner_rows,
-            Door::Trigger => &shared.trigger_rows,
-        };
-        by_door.fetch_add(1, Ordering::Relaxed);
-        if named {
-            shared.named_rows.fetch_add(1, Ordering::Relaxed);
-        }
-        if door != Door::Call
-            && let Some(counters) = shared.partition(partition)
-        {
-            counters.rows.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// Locks the leaf as its insert will, before the mark is checked: a mover
     /// waits for this lock, so the two cannot pass each other.
     fn lock_leaf(&mut self, partition: u16) {
@@ -266,22 +283,6 @@ impl Router {
             unsafe { pg_sys::LockRelationOid(leaf, pg_sys::RowExclusiveLock as i32) };
             self.locked[position] = true;
         }
-    }
-}
-
-struct Placed {
-    partition: u16,
-    /// The key had a home before.
-    known: bool,
-}
-
-fn size_class(shared: &TableShared, size: Option<u64>) -> usize {
-    level::size_class(size.unwrap_or(0) as f64, shared.size_reference())
-}
-
-fn count(shared: Option<&'static TableShared>, counter: impl Fn(&TableShared) -> &AtomicU64) {
-    if let Some(shared) = shared {
-        counter(shared).fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,81 +1,131 @@
-//! The claim protocol around one key: claim, probe, decide, record, unpin
-//! (docs/design.md, section 3). `pss_core::claim` is its state machine.
+//! The claim protocol: claim, probe, decide, record, unpin (docs/design.md,
+//! section 3), for a batch of keys at once. `pss_core::claim` is its state machine.
+//!
+//! Each step is taken for all keys of the batch before the next, in the order of
+//! their hashes, which is that of the map. A session never waits for a mover
+//! while it holds claims.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::claim::{Claimed, must_record};
+use pss_core::virtual_key::VirtualKey;
 
-use super::{Placed, Router, hash48, own_snapshot, wait};
+use super::tally::Found;
+use super::{BATCH, Router, hash48, own_snapshot, wait};
 use crate::error::{PssError, Result};
 use crate::leaves;
-use crate::map::{self, Hit, Map};
+use crate::map::{self, Entry, Hit, Map};
 use crate::shmem::cache;
 use crate::shmem::claims::{self, ClaimKey};
 use crate::shmem::tables::TableShared;
 
+/// A key that the router is asked for, and what it has found out.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// Which row of the batch asks.
+    pub row: usize,
+    pub(super) key: pg_sys::Datum,
+    pub hash: u64,
+    pub hash48: u64,
+    pub size: Option<u64>,
+    /// The partition is given, not drawn.
+    pub named: Option<u16>,
+    /// Rows of the key were seen in the partition named: nothing is counted as placed, and the
+    /// leaves are not searched for it.
+    pub adopting: bool,
+    pub(super) claimed: Option<Claimed>,
+    pub(super) hit: Option<Hit>,
+    pub(super) virtual_key: Option<VirtualKey>,
+    pub home: u16,
+    pub found: Found,
+}
+
+impl Asked {
+    pub fn new(row: usize, key: pg_sys::Datum, hash: u64) -> Self {
+        Self {
+            row,
+            key,
+            hash,
+            hash48: hash48(hash),
+            size: None,
+            named: None,
+            adopting: false,
+            claimed: None,
+            hit: None,
+            virtual_key: None,
+            home: 0,
+            found: Found::Mapped,
+        }
+    }
+
+    /// Whether the row names a partition in which its key does not live.
+    fn contradicted(&self) -> bool {
+        self.named.is_some_and(|named| named != self.home)
+    }
+}
+
 impl Router {
-    /// The claim protocol. `forced`: the partition is given, not drawn; with
-    /// `adopting`, rows of the key were seen there: nothing is counted as placed, and
-    /// the leaves are not searched for it.
-    pub(super) fn claim_and_record(
-        &mut self,
-        key: pg_sys::Datum,
-        hash: u64,
-        size: Option<u64>,
-        forced: Option<u16>,
-        adopting: bool,
-    ) -> Result<Placed> {
-        let map_oid = match self.meta.table.map {
-            Some(map) => map,
-            None => self.make_map()?,
-        };
+    /// Finds or makes the home of a key.
+    pub(super) fn settle_one(&mut self, asked: Asked) -> Result<Asked> {
+        let mut one = [asked];
+        self.settle(&mut one)?;
+        Ok(one[0])
+    }
+
+    /// Finds or makes the homes of keys, at most [`BATCH`]. Their order changes.
+    pub(super) fn settle(&mut self, batch: &mut [Asked]) -> Result<()> {
+        assert!(batch.len() <= BATCH, "a batch has at most {BATCH} keys");
+        batch.sort_unstable_by_key(|asked| asked.hash48);
         let tag = self.meta.shared.map(TableShared::cache_tag);
-        let map = Map::open(map_oid, true);
-        let (drawn, virtual_key) = self.draw(hash, size, forced);
-        let claim = ClaimKey::new(self.meta.table.relation, hash48(hash));
-        let mut hit = None;
-        let partition = loop {
-            match claims::claim(claim, drawn) {
-                Claimed::Moving => wait::for_mover(&claim),
-                Claimed::Final(partition) => break partition,
-                Claimed::Tentative => {
-                    hit = self.probe(&map, key, hash, adopting);
-                    break claims::decide(&claim, hit.map(|h| h.partition)).unwrap_or(drawn);
-                }
+        let mut map = self.open_map()?;
+        let mut deferred = false;
+        // A key that comes twice takes what its first row takes.
+        for i in 0..batch.len() {
+            if i == 0 || batch[i].hash48 != batch[i - 1].hash48 {
+                batch[i].claimed = Some(claims::claim(self.claim_key(&batch[i])));
+                deferred |= batch[i].claimed == Some(Claimed::Moving);
             }
-        };
-        if forced.is_some_and(|named| named != partition) {
-            claims::unpin_newest();
-            return Ok(Placed { partition, known: true });
         }
-        self.lock_leaf(partition);
-        let settled = hit.filter(|h| h.settled && h.partition == partition);
-        let marked = claims::mover(&claim).is_some();
-        let visible =
-            settled.is_none_or(|h| h.own) || self.visible_to_snapshot(&map, hash, partition)?;
-        let known = hit.is_some() || partition != drawn;
-        if must_record(settled.is_some() && visible, marked) {
-            map.insert(hash48(hash), partition, virtual_key.to_i64());
-        } else if let (Some(shared), Some(tag), Some(hit)) = (self.meta.shared, tag, settled)
-            && !hit.own
-        {
-            cache::put(shared, hash48(hash), tag, partition);
+        for asked in batch.iter_mut().filter(|a| a.claimed == Some(Claimed::Tentative)) {
+            asked.hit = self.probe(&mut map, asked);
         }
-        claims::unpin_newest();
-        if !known && !adopting {
-            self.count_new_key(partition, size);
+        for asked in batch.iter_mut() {
+            self.decide(asked);
         }
-        Ok(Placed { partition, known })
+        self.record(&mut map, batch, tag)?;
+        claims::unpin_all();
+        self.map = Some(map);
+        for i in 0..batch.len() {
+            if deferred && batch[i].claimed == Some(Claimed::Moving) {
+                batch[i] = self.settle_after_move(batch[i])?;
+            }
+            if batch[i].claimed.is_none() {
+                let (home, found) = (batch[i - 1].home, batch[i - 1].found);
+                let found = if found == Found::New { Found::Cached } else { found };
+                (batch[i].home, batch[i].found) = (home, found);
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_key(&self, asked: &Asked) -> ClaimKey {
+        ClaimKey::new(self.meta.table.relation, asked.hash48)
+    }
+
+    /// Waits, holding no claim, until nobody moves the key; then goes on as with any other.
+    fn settle_after_move(&mut self, asked: Asked) -> Result<Asked> {
+        wait::for_mover(&self.claim_key(&asked));
+        self.settle_one(Asked { claimed: None, ..asked })
     }
 
     /// The key's entry in the map, or, while the map is incomplete, its rows.
-    fn probe(&self, map: &Map, key: pg_sys::Datum, hash: u64, adopting: bool) -> Option<Hit> {
-        let hit = map.probe_dirty(hash48(hash), own_snapshot());
-        if hit.is_some() || self.meta.table.map_complete || adopting {
+    fn probe(&self, map: &mut Map, asked: &Asked) -> Option<Hit> {
+        let hit = map.probe_dirty(asked.hash48, own_snapshot());
+        if hit.is_some() || self.meta.table.map_complete || asked.adopting {
             return hit;
         }
         // Rows without an entry: not settled, so that this session records one.
-        leaves::find_dirty(&self.meta, key).map(|partition| Hit {
+        leaves::find_dirty(&self.meta, asked.key).map(|partition| Hit {
             partition,
             virtual_key: 0,
             settled: false,
@@ -83,16 +133,73 @@ impl Router {
         })
     }
 
+    /// Settles the home of a claimed key: what was decided, found or, of a new key, drawn.
+    fn decide(&mut self, asked: &mut Asked) {
+        match asked.claimed {
+            Some(Claimed::Final(partition)) => asked.home = partition,
+            Some(Claimed::Tentative) => {
+                let proposed = match asked.hit {
+                    Some(hit) => hit.partition,
+                    None => {
+                        let (drawn, virtual_key) = self.draw(asked.hash, asked.size, asked.named);
+                        asked.virtual_key = Some(virtual_key);
+                        drawn
+                    }
+                };
+                asked.home = claims::decide(&self.claim_key(asked), proposed);
+                if asked.hit.is_none() && asked.home == proposed {
+                    asked.found = Found::New;
+                    if !asked.adopting {
+                        self.count_new_key(proposed, asked.size);
+                    }
+                }
+            }
+            Some(Claimed::Moving) | None => {}
+        }
+    }
+
+    /// Locks the leaves and writes the entries that this session must write itself.
+    fn record(&mut self, map: &mut Map, batch: &[Asked], tag: Option<u16>) -> Result<()> {
+        let mut entries = Vec::new();
+        for asked in batch {
+            let held = matches!(asked.claimed, Some(Claimed::Tentative | Claimed::Final(_)));
+            if !held || asked.contradicted() {
+                continue;
+            }
+            // No mark can have come since the claim: movers pass over claimed keys.
+            self.lock_leaf(asked.home);
+            let settled = asked.hit.filter(|h| h.settled && h.partition == asked.home);
+            let visible = settled.is_none_or(|h| h.own) || self.visible_to_snapshot(map, asked)?;
+            if must_record(settled.is_some() && visible) {
+                let virtual_key = match asked.virtual_key {
+                    Some(drawn) if asked.found == Found::New => drawn,
+                    _ => self.draw(asked.hash, asked.size, Some(asked.home)).1,
+                };
+                entries.push(Entry {
+                    hash48: asked.hash48,
+                    partition: asked.home,
+                    virtual_key: virtual_key.to_i64(),
+                });
+            } else if let (Some(shared), Some(tag), Some(hit)) = (self.meta.shared, tag, settled)
+                && !hit.own
+            {
+                cache::put(shared, asked.hash48, tag, asked.home);
+            }
+        }
+        map.insert(&entries);
+        Ok(())
+    }
+
     /// Whether a transaction that keeps one snapshot sees the mapping it is
     /// about to rely on. A different mapping in its snapshot: 40001.
-    fn visible_to_snapshot(&self, map: &Map, hash: u64, partition: u16) -> Result<bool> {
+    fn visible_to_snapshot(&self, map: &Map, asked: &Asked) -> Result<bool> {
         if !own_snapshot() {
             return Ok(true);
         }
         // SAFETY: the transaction's snapshot, registered by the transaction itself.
         let snapshot = unsafe { pg_sys::GetTransactionSnapshot() };
-        match map.probe_visible(hash48(hash), snapshot, |_| true) {
-            Some(seen) if seen.partition == partition => Ok(true),
+        match map.probe_visible(asked.hash48, snapshot, |_| true) {
+            Some(seen) if seen.partition == asked.home => Ok(true),
             Some(_) => Err(PssError::new(
                 PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "could not serialize access due to a concurrent move of the data key",
@@ -102,8 +209,19 @@ impl Router {
         }
     }
 
+    /// The row map, opened with the first key that needs it.
+    fn open_map(&mut self) -> Result<Map> {
+        match self.map.take() {
+            Some(map) => Ok(map),
+            None => {
+                let map = self.meta.table.map.map_or_else(|| self.make_map(), Ok)?;
+                Ok(Map::open(map, true, self.context))
+            }
+        }
+    }
+
     /// After a restore the map is not there yet: the first writer makes it.
-    fn make_map(&mut self) -> Result<pg_sys::Oid> {
+    fn make_map(&self) -> Result<pg_sys::Oid> {
         let relation = self.meta.table.relation;
         // SAFETY: serializes makers of this map; conflicts with itself, not with inserts.
         unsafe {

@@ -183,20 +183,20 @@ fn with_entry<R>(key: &ClaimKey, f: impl FnOnce(&mut Option<Entry>) -> R) -> R {
 }
 
 /// Claims a key; `Moving` leaves it unpinned.
-pub fn claim(key: ClaimKey, drawn: u16) -> Claimed {
+pub fn claim(key: ClaimKey) -> Claimed {
     let held = HELD.get();
     assert!(held.n < CLAIMS_PER_SESSION, "a session claims one batch of keys at a time");
     let own = own_transaction();
-    let claimed = with_entry(&key, |entry| claim::claim(entry, drawn, own));
+    let claimed = with_entry(&key, |entry| claim::claim(entry, own));
     if claimed != Claimed::Moving {
         held.push(key);
     }
     claimed
 }
 
-/// Settles a claimed key's partition after the probe.
-pub fn decide(key: &ClaimKey, hit: Option<u16>) -> Option<u16> {
-    with_entry(key, |entry| entry.as_mut().map(|e| claim::decide(e, hit)))
+/// Settles a claimed key's partition after the probe; returns what stands.
+pub fn decide(key: &ClaimKey, partition: u16) -> u16 {
+    with_entry(key, |entry| entry.as_mut().map_or(partition, |e| claim::decide(e, partition)))
 }
 
 /// Releases the newest claim of this session.

@@ -157,17 +157,14 @@ impl TableShared {
         self.fill_until.store(valid_until, Ordering::Release);
     }
 
+    /// Until when the published expectations are good; 0: there are none.
+    pub fn fill_until(&self) -> pg_sys::TimestampTz {
+        self.fill_until.load(Ordering::Acquire)
+    }
+
     /// Reads what was published of the partitions with these numbers into `fill`, in their order;
-    /// false if there is nothing fresh, or one of them came since.
-    pub fn read_fill(
-        &self,
-        numbers: impl Iterator<Item = u16>,
-        fill: &mut Fill,
-        now: pg_sys::TimestampTz,
-    ) -> bool {
-        if now > self.fill_until.load(Ordering::Acquire) {
-            return false;
-        }
+    /// false if one of them came since.
+    pub fn read_fill(&self, numbers: impl Iterator<Item = u16>, fill: &mut Fill) -> bool {
         fill.levels.clear();
         fill.capacity.clear();
         for number in numbers {

@@ -17,7 +17,7 @@ const UNCLAIMED: Entry =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
-    /// Drawn, but the map may know better: every session that claims it probes.
+    /// Claimed, not decided: every session that claims it probes the map.
     Tentative = 0,
     /// Decided for all who come while the entry lives.
     Final = 1,
@@ -29,7 +29,7 @@ pub enum State {
 pub struct Entry {
     /// Tentative or final.
     pub state: State,
-    /// The partition drawn, or decided.
+    /// The partition, once decided.
     pub partition: u16,
     /// The mark: transaction that moves the key's rows to another partition; 0 = none.
     pub mover: u32,
@@ -51,16 +51,12 @@ pub enum Claimed {
     Moving,
 }
 
-/// Claims a key for this session, whose transaction is `own` (0: it has none yet). `drawn` is the
-/// partition it goes to if nobody knows better. A mover may claim what it has marked itself: nobody
-/// else can.
-pub fn claim(slot: &mut Option<Entry>, drawn: u16, own: u32) -> Claimed {
-    let entry = slot.get_or_insert(Entry { partition: drawn, ..UNCLAIMED });
+/// Claims a key for this session, whose transaction is `own` (0: it has none yet). A mover may
+/// claim what it has marked itself: nobody else can.
+pub fn claim(slot: &mut Option<Entry>, own: u32) -> Claimed {
+    let entry = slot.get_or_insert(UNCLAIMED);
     if entry.mover != 0 && entry.mover != own {
         return Claimed::Moving;
-    }
-    if entry.pins == 0 {
-        entry.partition = drawn;
     }
     entry.pins += 1;
     match entry.state {
@@ -69,20 +65,22 @@ pub fn claim(slot: &mut Option<Entry>, drawn: u16, own: u32) -> Claimed {
     }
 }
 
-/// Settles the partition after the probe: `hit` is that of the first map row seen, whoever wrote
-/// it. If another session has decided meanwhile, its word stands whatever the probe said.
-pub fn decide(entry: &mut Entry, hit: Option<u16>) -> u16 {
+/// Settles the partition after the probe: `partition` is that of the first map row seen, whoever
+/// wrote it, or, if there was none, the one drawn. If another session has decided meanwhile, its
+/// word stands whatever the probe said. Returns what stands.
+pub fn decide(entry: &mut Entry, partition: u16) -> u16 {
     if entry.state == State::Tentative {
-        entry.partition = hit.unwrap_or(entry.partition);
+        entry.partition = partition;
         entry.state = State::Final;
     }
     entry.partition
 }
 
-/// Whether this session must write its own map row. Only a *committed* row of the key that is
-/// not being moved spares it: the writer of any other may still abort.
-pub fn must_record(committed_seen: bool, marked: bool) -> bool {
-    !committed_seen || marked
+/// Whether this session must write its own map row. Only a *committed* row of the key spares it:
+/// the writer of any other may still abort. (That the key is not being moved is certain while it
+/// is pinned: see [`mark`].)
+pub fn must_record(committed_seen: bool) -> bool {
+    !committed_seen
 }
 
 /// Gives up this session's pin; the last one removes the entry, or leaves but its mark: what the
@@ -136,12 +134,12 @@ mod tests {
     #[test]
     fn first_finaliser_decides_for_all() {
         let mut slot = None;
-        assert_eq!(claim(&mut slot, 3, 0), Claimed::Tentative);
-        assert_eq!(claim(&mut slot, 5, 0), Claimed::Tentative);
+        assert_eq!(claim(&mut slot, 0), Claimed::Tentative);
+        assert_eq!(claim(&mut slot, 0), Claimed::Tentative);
         let entry = slot.as_mut().expect("pinned twice");
-        assert_eq!(decide(entry, None), 3);
-        assert_eq!(decide(entry, Some(7)), 3);
-        assert_eq!(claim(&mut slot, 6, 0), Claimed::Final(3));
+        assert_eq!(decide(entry, 3), 3);
+        assert_eq!(decide(entry, 7), 3);
+        assert_eq!(claim(&mut slot, 0), Claimed::Final(3));
         for left in [true, true, false] {
             unpin(&mut slot);
             assert_eq!(slot.is_some(), left);
@@ -151,26 +149,18 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_hits_overrules_the_draw() {
-        let mut slot = None;
-        claim(&mut slot, 3, 0);
-        assert_eq!(decide(slot.as_mut().expect("pinned"), Some(7)), 7);
-        assert_eq!(claim(&mut slot, 1, 0), Claimed::Final(7));
-    }
-
-    #[test]
     fn movers_and_claimers_exclude_each_other() {
         let mut slot = None;
-        claim(&mut slot, 3, 0);
+        claim(&mut slot, 0);
         assert!(!mark(&mut slot, 99));
         unpin(&mut slot);
         assert!(mark(&mut slot, 99));
         assert!(mark(&mut slot, 99));
         assert!(!mark(&mut slot, 100));
-        assert_eq!(claim(&mut slot, 3, 0), Claimed::Moving);
+        assert_eq!(claim(&mut slot, 0), Claimed::Moving);
         unpin(&mut slot);
         unmark(&mut slot, 100);
-        assert_eq!(claim(&mut slot, 3, 0), Claimed::Moving);
+        assert_eq!(claim(&mut slot, 0), Claimed::Moving);
         unmark(&mut slot, 99);
         assert_eq!(slot, None);
     }
@@ -179,12 +169,12 @@ mod tests {
     fn a_mover_passes_its_own_mark_and_is_bound_by_nothing_afterwards() {
         let mut slot = None;
         assert!(mark(&mut slot, 99));
-        assert_eq!(claim(&mut slot, 3, 98), Claimed::Moving);
-        assert_eq!(claim(&mut slot, 3, 99), Claimed::Tentative);
-        assert_eq!(decide(slot.as_mut().expect("marked"), Some(7)), 7);
+        assert_eq!(claim(&mut slot, 98), Claimed::Moving);
+        assert_eq!(claim(&mut slot, 99), Claimed::Tentative);
+        assert_eq!(decide(slot.as_mut().expect("marked"), 7), 7);
         unpin(&mut slot);
-        assert_eq!(claim(&mut slot, 4, 99), Claimed::Tentative);
-        assert_eq!(decide(slot.as_mut().expect("marked"), None), 4);
+        assert_eq!(claim(&mut slot, 99), Claimed::Tentative);
+        assert_eq!(decide(slot.as_mut().expect("marked"), 4), 4);
         unpin(&mut slot);
         hold(&mut slot, 98);
         assert!(slot.is_some_and(|entry| !entry.held));
@@ -195,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_committed_unmarked_row_spares_ones_own() {
-        assert!(!must_record(true, false));
-        assert!(must_record(false, false) && must_record(true, true) && must_record(false, true));
+    fn only_a_committed_row_spares_ones_own() {
+        assert!(!must_record(true));
+        assert!(must_record(false));
     }
 }

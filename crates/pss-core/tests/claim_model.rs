@@ -108,8 +108,7 @@ impl World {
         let mut session = self.sessions[i];
         match session.step {
             Step::Claim => {
-                // Each session would draw another partition: disagreement shows at once.
-                let claimed = claim(&mut self.entry, i as u16, 0);
+                let claimed = claim(&mut self.entry, 0);
                 session.pinned = true;
                 session.step = match claimed {
                     Claimed::Tentative => Step::StartProbe,
@@ -131,11 +130,12 @@ impl World {
             Step::Visit { .. } => session.step = Step::Decide,
             Step::Decide => {
                 let entry = self.entry.as_mut().expect("pinned entries stay");
-                let hit = session.hit.map(|(partition, _)| partition);
+                // Each session would draw another partition: disagreement shows at once.
+                let own = session.hit.map_or(i as u16, |(partition, _)| partition);
                 session.partition = Some(if rules == Rules::EachDecidesForItself {
-                    hit.unwrap_or(entry.partition)
+                    own
                 } else {
-                    decide(entry, hit)
+                    decide(entry, own)
                 });
                 session.step = Step::Record;
             }
@@ -144,7 +144,7 @@ impl World {
                 let record = if rules == Rules::ReliesOnRowsInProgress {
                     !self.rows.iter().any(|r| r.fate != Fate::Aborted && r.partition == partition)
                 } else {
-                    must_record(session.hit == Some((partition, true)), false)
+                    must_record(session.hit == Some((partition, true)))
                 };
                 if record {
                     self.rows.push(Row { owner: i as u8, partition, fate: Fate::InProgress });
