@@ -213,5 +213,20 @@ CREATE TABLE pss.event (
 );
 COMMENT ON TABLE pss.event IS 'decision log: what pss did and why';
 
+CREATE TABLE pss.move (
+    move_id        bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    relation       regclass         NOT NULL,
+    moved_at       timestamptz      NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    from_partition int              NOT NULL,
+    to_partition   int              NOT NULL,
+    keys           bigint           NOT NULL,
+    rows           bigint           NOT NULL,
+    bytes          bigint           NOT NULL,
+    seconds        double precision NOT NULL
+);
+COMMENT ON TABLE pss.move IS 'keys that were moved between partitions, a row for each batch';
+COMMENT ON COLUMN pss.move.bytes IS 'size of the moved rows as stored, without indexes';
+COMMENT ON COLUMN pss.move.seconds IS 'time from the first try to the commit';
+
 -- A publication FOR ALL TABLES refuses deletes from tables without a replica
 -- identity; all of the above have a primary key.

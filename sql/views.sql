@@ -228,3 +228,20 @@ WHERE CASE WHEN e.relation IS NULL THEN pg_catalog.pg_has_role('pg_monitor', 'US
 ORDER BY e.event_id DESC;
 COMMENT ON VIEW pss.events IS 'what pss decided and why, newest first; pss.event has the figures behind it';
 GRANT SELECT ON pss.events TO PUBLIC;
+
+CREATE VIEW pss.moves WITH (security_barrier) AS
+SELECT m.relation,
+       pg_catalog.date_trunc('second', m.moved_at) AS moved_at,
+       m.from_partition,
+       m.to_partition,
+       m.keys,
+       m.rows,
+       m.bytes,
+       pg_catalog.round(m.seconds::pg_catalog.numeric, 3) AS seconds
+FROM pss.move m
+WHERE pg_catalog.has_table_privilege(m.relation, 'SELECT')
+ORDER BY m.move_id;
+COMMENT ON VIEW pss.moves IS 'keys that were moved between partitions, a row for each batch';
+COMMENT ON COLUMN pss.moves.bytes IS 'size of the moved rows as stored, without indexes';
+COMMENT ON COLUMN pss.moves.seconds IS 'time from the first try to the commit';
+GRANT SELECT ON pss.moves TO PUBLIC;

@@ -226,6 +226,7 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "forecast",
             "forecast_model",
             "score",
+            "move",
         ] {
             Spi::run_with_args(
                 &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),

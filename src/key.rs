@@ -55,6 +55,40 @@ impl KeyType {
         unsafe { pg_sys::FunctionCall2Coll(self.equal, self.collation, a, b).value() != 0 }
     }
 
+    /// A copy of a value in the current memory context.
+    pub fn copy(&self, value: pg_sys::Datum) -> pg_sys::Datum {
+        // SAFETY: the type cache knows how values of this type are stored.
+        unsafe {
+            let entry = pg_sys::lookup_type_cache(self.type_oid, 0);
+            let (by_value, length) = ((*entry).typbyval, (*entry).typlen);
+            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
+                crate::raw::datumCopy(value, by_value, i32::from(length))
+            })
+        }
+    }
+
+    /// Values of this type as an array, and the array's type; `None`: there are no such arrays.
+    pub fn array(&self, values: &mut [pg_sys::Datum]) -> Option<(pg_sys::Datum, pg_sys::Oid)> {
+        // SAFETY: catalog look-ups; the values are of this type, and not null.
+        unsafe {
+            let entry = pg_sys::lookup_type_cache(self.type_oid, 0);
+            let array_type = pg_sys::get_array_type(self.type_oid);
+            if array_type == pg_sys::InvalidOid {
+                return None;
+            }
+            let array = pg_sys::construct_array(
+                values.as_mut_ptr(),
+                values.len() as i32,
+                self.type_oid,
+                i32::from((*entry).typlen),
+                (*entry).typbyval,
+                (*entry).typalign,
+            );
+            Some((pg_sys::Datum::from(array), array_type))
+        }
+    }
+
     /// Reads a value from its text form, as a literal of this type would be.
     pub fn parse(&self, text: &str, typmod: i32) -> Result<pg_sys::Datum> {
         let text = CString::new(text).map_err(|_| {

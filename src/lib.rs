@@ -7,6 +7,7 @@
 //! - `map`, `router`: the row map, and the one router that places keys
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
+//! - `moves`: carrying keys to another partition, and cleaning the row map
 //! - `statements`: what the server runs, by partition
 //! - `inputs`: what applications and administrators tell about load
 //! - `sampler`, `worker`: from pg_stat views to published epochs
@@ -32,6 +33,7 @@ mod latest;
 mod leaves;
 mod map;
 mod meta;
+mod moves;
 mod partitions;
 mod query_log;
 mod raw;
@@ -42,6 +44,7 @@ mod shmem;
 mod slot;
 mod stat;
 mod statements;
+mod subtransaction;
 mod worker;
 mod xact;
 

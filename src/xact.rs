@@ -133,6 +133,7 @@ extern "C-unwind" fn refuse_marks() {
 fn finish(aborted: bool) {
     claims::unpin_all();
     claims::unmark_down_to(0);
+    crate::router::none_in_use();
     let state = state();
     for entry in &mut state.pending {
         let Some(p) = entry.take() else { break };

@@ -36,8 +36,8 @@ pub struct Entry {
 /// An open row map. Closed when dropped, its lock kept until the transaction ends. After an ERROR
 /// it must be forgotten instead: PostgreSQL has then released what it held.
 pub struct Map {
-    heap: pg_sys::Relation,
-    index: pg_sys::Relation,
+    pub(super) heap: pg_sys::Relation,
+    pub(super) index: pg_sys::Relation,
     /// Where all that is below lives.
     context: pg_sys::MemoryContext,
     slot: *mut pg_sys::TupleTableSlot,
@@ -94,7 +94,7 @@ fn range_start(hash48: u64) -> i64 {
 }
 
 /// The scan keys of a key's range, to be completed by [`set_range`].
-fn range_keys() -> [pg_sys::ScanKeyData; 2] {
+pub(super) fn range_keys() -> [pg_sys::ScanKeyData; 2] {
     let bounds = [
         (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE),
         (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE),
@@ -107,7 +107,7 @@ fn range_keys() -> [pg_sys::ScanKeyData; 2] {
     keys
 }
 
-fn set_range(keys: &mut [pg_sys::ScanKeyData; 2], hash48: u64) {
+pub(super) fn set_range(keys: &mut [pg_sys::ScanKeyData; 2], hash48: u64) {
     let first = range_start(hash48);
     keys[0].sk_argument = first.into();
     keys[1].sk_argument = (first | 0xFFFF).into();

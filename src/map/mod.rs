@@ -3,9 +3,11 @@
 //!
 //! An index over what the rows say of themselves, never the truth: it can be
 //! dropped and rebuilt. This file makes and unmakes maps and keeps their state;
-//! [`handle`] probes and writes an open one.
+//! [`handle`] probes and writes an open one, [`upkeep`] is for movers
+//! and cleaners.
 
 mod handle;
+mod upkeep;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;

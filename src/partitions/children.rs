@@ -158,7 +158,7 @@ fn trigger(name: &str, on: pg_sys::Oid, definition: &str) -> Result<()> {
 }
 
 /// The equality that key identity goes by, as an operator: whatever search_path says.
-fn equality(parent: pg_sys::Oid, key: &str) -> Result<String> {
+pub fn equality(parent: pg_sys::Oid, key: &str) -> Result<String> {
     let operator = rows(EQUALITY, &[parent.into(), key.into()], |row| required::<String>(row, 1))?;
     Ok(operator.into_iter().next().unwrap_or_else(|| "OPERATOR(pg_catalog.=)".into()))
 }

@@ -28,6 +28,7 @@ use pgrx::prelude::*;
 use crate::error::{OrRaise, Result, null_argument};
 use crate::rights::{self, require_owner};
 use crate::{catalog, meta};
+pub use children::equality;
 use request::{Arguments, Request};
 use sql::{as_table_owner, require_latest_snapshot};
 

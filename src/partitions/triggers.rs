@@ -10,7 +10,7 @@ use super::sql::{one, required, rows};
 use crate::catalog;
 use crate::error::{self, OrRaise, PssError};
 use crate::router::Router;
-use crate::{map, meta};
+use crate::{map, meta, moves};
 
 type RowResult<'a> =
     std::result::Result<Option<PgHeapTuple<'a, pgrx::AllocatedByPostgres>>, pgrx::PgTriggerError>;
@@ -18,6 +18,9 @@ type RowResult<'a> =
 /// BEFORE UPDATE of a parent, only WHEN key or partition change: refuses (0A000).
 #[pg_trigger(sql = false)]
 fn pss_keep_home<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
+    if carried_by_mover(trigger).or_raise() {
+        return Ok(trigger.new());
+    }
     let table = catalog::relation_name(root_of(trigger.relid()?));
     PssError::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -26,6 +29,33 @@ fn pss_keep_home<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
     .detail("The row would have to move to its new key's partition.")
     .hint("Delete the row and insert it with its new key.")
     .raise()
+}
+
+/// Whether the UPDATE is a mover's.
+fn carried_by_mover(trigger: &pgrx::PgTrigger<'_>) -> error::Result<bool> {
+    let Ok(leaf) = trigger.relid() else { return Ok(false) };
+    let Some((table, _)) = meta::table_of_leaf(leaf)? else { return Ok(false) };
+    let column =
+        std::ffi::CString::new(table.table.distribution_column.as_str()).unwrap_or_default();
+    // SAFETY: a BEFORE UPDATE row trigger has two rows, of the shape of its relation.
+    unsafe {
+        let data = trigger.trigger_data();
+        let value = |row, column: &CStr| {
+            let mut null = false;
+            let attribute = i32::from(pg_sys::get_attnum(leaf, column.as_ptr()));
+            let shape = (*data.tg_relation).rd_att;
+            let value = pg_sys::heap_getattr(row, attribute, shape, &mut null);
+            (!null).then_some(value)
+        };
+        let old = value(data.tg_trigtuple, &column);
+        let new = value(data.tg_newtuple, &column);
+        let partition = value(data.tg_newtuple, meta::PARTITION_COLUMN);
+        let (Some(old), Some(new), Some(partition)) = (old, new, partition) else {
+            return Ok(false);
+        };
+        let partition = partition.value() as i32;
+        Ok(table.key.equal(old, new) && moves::carries(&table, table.key.hash(new), partition))
+    }
 }
 
 /// BEFORE INSERT of leaves, last: the row's key must be the one it was routed by, for a user's

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use pss_querylog::Entry;
 
-use super::subtransaction::attempt;
 use super::syntax::{self, Names, On, Shape, Value};
 use crate::doors::call::find_home;
 use crate::error::Result;
 use crate::meta::{self, Meta};
+use crate::subtransaction::attempt;
 
 /// Statement texts remembered; then all are forgotten.
 const REMEMBERED_TEXTS: usize = 1024;

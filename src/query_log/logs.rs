@@ -6,9 +6,9 @@
 use pgrx::prelude::*;
 use pss_querylog::Format;
 
-use super::subtransaction::if_there;
 use crate::error::{PssError, Result};
 use crate::guc;
+use crate::subtransaction::if_there;
 
 /// Bytes read at a time.
 const PIECE: i64 = 1 << 20;

@@ -8,7 +8,6 @@
 mod attribute;
 mod logs;
 mod store;
-mod subtransaction;
 mod syntax;
 mod zones;
 

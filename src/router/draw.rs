@@ -62,6 +62,12 @@ impl Drawer {
 }
 
 impl Router {
+    /// A virtual key for a key that is moved to `partition`: of a slot that belongs to it, if it
+    /// has any in this epoch.
+    pub fn virtual_key_in(&mut self, hash: u64, partition: u16) -> VirtualKey {
+        self.draw(hash, None, Some(partition)).1
+    }
+
     /// Draws a partition and a virtual key for a new key: to a level while the load expected of
     /// each partition is known, else by quota. `named`: the partition is given.
     pub(super) fn draw(

@@ -9,9 +9,10 @@ mod draw;
 mod memo;
 mod record;
 mod tally;
-mod wait;
+pub mod wait;
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -55,8 +56,24 @@ pub struct Router {
     batch: Vec<Asked>,
 }
 
+/// Routers of this session that are in use: statements that may have routed rows which they have
+/// yet to store.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a statement of this session is routing rows.
+pub fn in_use() -> bool {
+    IN_USE.load(Ordering::Relaxed) > 0
+}
+
+/// At the end of a transaction no statement runs. For transaction callbacks.
+pub fn none_in_use() {
+    IN_USE.store(0, Ordering::Relaxed);
+}
+
 impl Drop for Router {
     fn drop(&mut self) {
+        let less = |n: usize| Some(n.saturating_sub(1));
+        let _ = IN_USE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         self.tally.flush(&self.meta);
     }
 }
@@ -81,6 +98,7 @@ impl Router {
         // SAFETY: a plain global of the backend.
         let context = unsafe { pg_sys::CurrentMemoryContext };
         let n = meta.table.partitions.len();
+        IN_USE.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             meta,
             context,

@@ -256,6 +256,12 @@ pub fn mark(key: ClaimKey, xid: u32) -> Marked {
     Marked::Yes
 }
 
+/// Whether the current transaction has marked the key.
+pub fn marked_by_us(key: &ClaimKey) -> bool {
+    let own = own_transaction();
+    own != 0 && with_entry(key, |entry| entry.is_some_and(|e| e.mover == own))
+}
+
 /// Marks that this session holds.
 pub fn marks() -> usize {
     MARKED.get().n

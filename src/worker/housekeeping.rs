@@ -49,8 +49,8 @@ fn retain(relation: pg_sys::Oid) -> Result<()> {
     let minutes = guc::SAMPLE_RETENTION.get();
     let holding = guc::METRIC_TTL.get() / 60_000 + 1;
     catalog::as_extension_owner(|| {
-        let told = [("metric", "at"), ("expectation", "ends_at")];
-        for (table, column) in catalog::OBSERVATIONS.into_iter().chain(told) {
+        let others = [("metric", "at"), ("expectation", "ends_at"), ("move", "moved_at")];
+        for (table, column) in catalog::OBSERVATIONS.into_iter().chain(others) {
             let minutes = match table {
                 "history" => guc::HISTORY_RETENTION.get(),
                 "metric" => minutes.max(holding),

@@ -1,4 +1,5 @@
-//! Doing what may fail, and going on: a log holds statements that were wrong.
+//! Doing what may fail, and going on: a log holds statements that were wrong, a lock may not be
+//! free in time.
 //!
 //! Must never swallow what is meant for the session: a cancel, a shutdown, no memory.
 
@@ -19,6 +20,11 @@ pub fn if_there<R>(f: impl FnOnce() -> R) -> Option<R> {
     forgiving(f, |code| code == PgSqlErrorCode::ERRCODE_UNDEFINED_FILE)
 }
 
+/// Likewise; `None` if it failed because a lock was not free within lock_timeout (55P03).
+pub fn if_lock_is_free<R>(f: impl FnOnce() -> R) -> Option<R> {
+    forgiving(f, |code| code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE)
+}
+
 /// `None` if `f` failed with an error that is `forgiven`; any other goes on.
 #[allow(clippy::result_large_err, reason = "the error of pgrx is as large as it is")]
 fn forgiving<R>(f: impl FnOnce() -> R, forgiven: fn(PgSqlErrorCode) -> bool) -> Option<R> {
@@ -27,7 +33,7 @@ fn forgiving<R>(f: impl FnOnce() -> R, forgiven: fn(PgSqlErrorCode) -> bool) -> 
     unsafe {
         let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
         // Below the caller's context: it outlives the subtransaction, and goes with the caller.
-        let mut scratch = PgMemoryContexts::new("pss query log");
+        let mut scratch = PgMemoryContexts::new("pss subtransaction");
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         let outcome = PgTryBuilder::new(AssertUnwindSafe(|| Ok(scratch.switch_to(|_| f()))))
             .catch_others(Err)
