@@ -53,6 +53,14 @@ impl SlotTable {
         SlotTable { owners }
     }
 
+    pub(crate) fn from_owners(owners: Vec<u16>) -> SlotTable {
+        SlotTable { owners }
+    }
+
+    pub(crate) fn owners(&self) -> &[u16] {
+        &self.owners
+    }
+
     /// The partition that owns `slot` (taken modulo the table's length).
     pub fn owner(&self, slot: u16) -> u16 {
         self.owners[usize::from(slot) & (self.owners.len() - 1)]
@@ -118,7 +126,7 @@ fn interleaved(counts: &[u32]) -> Vec<u16> {
 
 /// Whole slots per partition, in proportion to weight: floors first, then one more for each of
 /// the largest remainders (Hamilton's method; ties go to the lower number).
-fn shared_out(weights: &[f64], slots: usize) -> Vec<u32> {
+pub(crate) fn shared_out(weights: &[f64], slots: usize) -> Vec<u32> {
     let mut weights: Vec<f64> =
         weights.iter().map(|&w| if w.is_finite() && w > 0.0 { w } else { 0.0 }).collect();
     let largest = weights.iter().copied().fold(0.0, f64::max);

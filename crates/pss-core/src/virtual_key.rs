@@ -13,6 +13,9 @@ const HASH_BITS: u32 = 24;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 const HASH_MASK: u64 = (1 << HASH_BITS) - 1;
 
+/// Salt of the slots of slot mode: the same for all epochs, for a key must keep its slot.
+const KEY_SALT: u64 = 0x7073_735f_736c_6f74;
+
 /// Greatest number of slots that a virtual key can name.
 pub const MAX_SLOTS: u32 = 1 << SLOT_BITS;
 
@@ -26,7 +29,6 @@ impl VirtualKey {
     /// little-endian words) into a virtual key of `epoch` with a slot in `0..slots`.
     ///
     /// `slots` is a power of two up to [`MAX_SLOTS`]; another number is rounded down to one.
-    /// With nonce and size held at zero the slot depends on key and epoch alone (slot mode).
     pub fn draw(
         key_hash: u64,
         size: u64,
@@ -44,6 +46,11 @@ impl VirtualKey {
         // The slot takes the top bits, the hash the bottom ones: they share none.
         let slot = (mix >> 1) >> (63 - width);
         VirtualKey::from_parts(epoch, slot as u16, mix as u32)
+    }
+
+    /// The virtual key of slot mode: slot and hash bits depend on the key alone, whatever the epoch.
+    pub fn of_key(key_hash: u64, epoch: u32, slots: u32) -> VirtualKey {
+        VirtualKey::draw(key_hash, 0, KEY_SALT, 0, epoch, slots)
     }
 
     fn from_parts(epoch: u32, slot: u16, hash: u32) -> VirtualKey {
@@ -109,6 +116,15 @@ mod tests {
     #[test]
     fn epoch_wraps_at_24_bits() {
         assert_eq!(VirtualKey::draw(1, 0, 0, 0, (1 << 24) + 5, 2).epoch(), 5);
+    }
+
+    #[test]
+    fn a_key_keeps_its_slot_in_every_epoch() {
+        let keys = |epoch| (0..100).map(move |k| VirtualKey::of_key(k, epoch, 4096));
+        for (a, b) in keys(1).zip(keys(70_000)) {
+            assert_eq!((a.slot(), a.bits()), (b.slot(), b.bits()));
+            assert_ne!(a.epoch(), b.epoch());
+        }
     }
 
     #[test]
