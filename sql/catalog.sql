@@ -23,7 +23,9 @@ CREATE TABLE pss.sharded_table (
     relation            regclass    PRIMARY KEY,
     distribution_column name        NOT NULL,
     mapping             text        NOT NULL DEFAULT 'row'
-                        CHECK (mapping OPERATOR(pg_catalog.=) 'row'),
+                        CHECK (mapping OPERATOR(pg_catalog.=) 'row' OR mapping OPERATOR(pg_catalog.=) 'slot'),
+    unique_scope        text        NOT NULL DEFAULT 'table'
+                        CHECK (unique_scope OPERATOR(pg_catalog.=) 'table' OR unique_scope OPERATOR(pg_catalog.=) 'partition'),
     slots               int         NOT NULL DEFAULT 4096
                         CHECK (slots OPERATOR(pg_catalog.>=) 64 AND slots OPERATOR(pg_catalog.<=) 65536
                                AND (slots OPERATOR(pg_catalog.&) (slots OPERATOR(pg_catalog.-) 1)) OPERATOR(pg_catalog.=) 0),
@@ -36,7 +38,8 @@ CREATE TABLE pss.sharded_table (
 );
 COMMENT ON TABLE pss.sharded_table IS 'parent tables managed by pss';
 COMMENT ON COLUMN pss.sharded_table.distribution_column IS 'column whose value is the data key';
-COMMENT ON COLUMN pss.sharded_table.mapping IS 'how keys are mapped: row (one partition per key, exact)';
+COMMENT ON COLUMN pss.sharded_table.mapping IS 'how keys are mapped: row (one partition per key, exact) or slot (by the key''s slot, nothing is stored per key)';
+COMMENT ON COLUMN pss.sharded_table.unique_scope IS 'where unique keys hold: table, or with mapping slot, which allows none else, partition';
 COMMENT ON COLUMN pss.sharded_table.slots IS 'buckets of the virtual key space that an epoch assigns to partitions';
 COMMENT ON COLUMN pss.sharded_table.quota IS 'what a partition''s quota counts: rows (new keys) or bytes (their sizes)';
 COMMENT ON COLUMN pss.sharded_table.forecast_method IS 'how foreign load is forecast; auto: by what lately was best, at each partition and horizon';
@@ -71,9 +74,9 @@ CREATE TABLE pss.map_state (
     complete    boolean     NOT NULL DEFAULT false,
     rebuilt_at  timestamptz
 );
-COMMENT ON TABLE pss.map_state IS 'row map of each sharded table; no row, or not complete: look-ups fall back to the leaves';
-COMMENT ON COLUMN pss.map_state.map IS 'row map: e = key hash (48 bit) << 16 | partition, virtual_key';
-COMMENT ON COLUMN pss.map_state.complete IS 'every key with rows has its entry';
+COMMENT ON TABLE pss.map_state IS 'map of each sharded table; no row, or not complete: look-ups fall back to the leaves';
+COMMENT ON COLUMN pss.map_state.map IS 'row map: e = key hash (48 bit) << 16 | partition, virtual_key; in slot mode with slots in place of hashes';
+COMMENT ON COLUMN pss.map_state.complete IS 'every key with rows has its entry; in slot mode every partition with rows of a slot';
 
 CREATE TABLE pss.epoch (
     relation     regclass           NOT NULL,

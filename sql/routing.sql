@@ -44,7 +44,7 @@ CREATE FUNCTION pss_locate(relation regclass, data_key anyelement)
 RETURNS int LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pss_locate_wrapper';
 COMMENT ON FUNCTION pss_locate(regclass, anyelement)
-IS 'the partition of a data key as this statement sees it, or NULL if it has none; never assigns';
+IS 'the partition of a data key as this statement sees it, or NULL if it has none, or in slot mode not one alone; never assigns';
 
 CREATE FUNCTION pss_locate(relation regclass, data_key text)
 RETURNS int LANGUAGE c STABLE PARALLEL SAFE
@@ -68,7 +68,7 @@ CREATE FUNCTION pss_key_hash(relation regclass, data_key anyelement)
 RETURNS bigint LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pss_key_hash_wrapper';
 COMMENT ON FUNCTION pss_key_hash(regclass, anyelement)
-IS 'the 48 bits by which the row map knows a data key';
+IS 'by what the map knows a data key: 48 bits of its hash, or in slot mode its slot';
 
 CREATE FUNCTION pss_version()
 RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE

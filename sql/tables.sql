@@ -9,14 +9,15 @@ CREATE FUNCTION pss_distribute_table(
     mapping             text     DEFAULT 'row',
     existing            text     DEFAULT 'attach',
     nodes               name[]   DEFAULT NULL,
-    colocate_with       regclass DEFAULT NULL
+    colocate_with       regclass DEFAULT NULL,
+    unique_scope        text     DEFAULT 'table'
 ) RETURNS TABLE (partition int, relation regclass, node name)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'pss_distribute_table_wrapper';
-COMMENT ON FUNCTION pss_distribute_table(regclass, name, int, text, text, name[], regclass)
-IS 'makes a table a sharded table; existing rows are attached as partition 0 or, with existing => ''copy'', routed';
-REVOKE ALL ON FUNCTION pss_distribute_table(regclass, name, int, text, text, name[], regclass) FROM PUBLIC;
+COMMENT ON FUNCTION pss_distribute_table(regclass, name, int, text, text, name[], regclass, text)
+IS 'makes a table a sharded table; existing rows are attached as partition 0 or, with existing => ''copy'', routed; mapping => ''slot'' stores nothing per key';
+REVOKE ALL ON FUNCTION pss_distribute_table(regclass, name, int, text, text, name[], regclass, text) FROM PUBLIC;
 
 CREATE FUNCTION pss_undistribute_table(relation regclass)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -31,7 +32,7 @@ RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'pss_rebuild_map_wrapper';
 COMMENT ON FUNCTION pss_rebuild_map(regclass)
-IS 'rebuilds the row map from the rows, beside running writers, and what is missing of the table''s triggers; the number of keys seen';
+IS 'rebuilds the row map from the rows, or in slot mode the homes of slots, beside running writers, and what is missing of the table''s triggers; the number of keys (in slot mode of rows) seen';
 REVOKE ALL ON FUNCTION pss_rebuild_map(regclass) FROM PUBLIC;
 
 CREATE FUNCTION pss_check(relation regclass DEFAULT NULL)
@@ -82,6 +83,16 @@ COMMENT ON EVENT TRIGGER pss_forget_dropped IS 'forgets sharded tables and parti
 CREATE EVENT TRIGGER pss_follow_alter_table ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
 EXECUTE FUNCTION pss_follow_alter_table();
 COMMENT ON EVENT TRIGGER pss_follow_alter_table IS 'forgets partitions that were detached, keeps the columns that rows are routed by';
+
+CREATE FUNCTION pss_refuse_unique()
+RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_refuse_unique_wrapper';
+COMMENT ON FUNCTION pss_refuse_unique()
+IS 'event trigger: refuses unique indexes on sharded tables with mapping slot';
+
+CREATE EVENT TRIGGER pss_refuse_unique ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
+EXECUTE FUNCTION pss_refuse_unique();
+COMMENT ON EVENT TRIGGER pss_refuse_unique IS 'refuses unique indexes on sharded tables with mapping slot';
 
 CREATE FUNCTION pss_guard_new_trigger()
 RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE

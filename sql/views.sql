@@ -6,7 +6,7 @@ SELECT t.relation,
        t.distribution_column AS key_column,
        t.mapping,
        p.partitions,
-       pg_catalog.pg_stat_get_live_tuples(m.map) AS keys,
+       CASE WHEN t.mapping OPERATOR(pg_catalog.=) 'row' THEN pg_catalog.pg_stat_get_live_tuples(m.map) END AS keys,
        pg_catalog.round(o.authority::pg_catalog.numeric, 3) AS authority,
        pg_catalog.round(o.floor::pg_catalog.numeric, 3) AS floor,
        CASE WHEN m.complete THEN 'complete' WHEN m.map IS NULL THEN 'none' ELSE 'partial' END AS map,
@@ -25,10 +25,10 @@ LEFT JOIN pss.outlook o ON o.relation OPERATOR(pg_catalog.=) t.relation
 WHERE pg_catalog.has_table_privilege(t.relation, 'SELECT')
 ORDER BY t.relation::pg_catalog.text;
 COMMENT ON VIEW pss.tables IS 'sharded tables';
-COMMENT ON COLUMN pss.tables.keys IS 'keys in the row map, estimated';
+COMMENT ON COLUMN pss.tables.keys IS 'keys in the row map, estimated; NULL in slot mode, which stores no keys';
 COMMENT ON COLUMN pss.tables.authority IS 'part of the load that placing new keys can steer, 0 to 1: near 0, pss can do nothing';
 COMMENT ON COLUMN pss.tables.floor IS 'expected max / mean of utilization - 1 that placing new keys cannot get below';
-COMMENT ON COLUMN pss.tables.map IS 'row map: complete, partial (look-ups fall back to all partitions) or none';
+COMMENT ON COLUMN pss.tables.map IS 'row map, or homes of slots: complete, partial (look-ups fall back to all partitions) or none';
 COMMENT ON COLUMN pss.tables.age IS 'time since the worker last decided; beyond pss.weights_ttl keys are placed by capacity';
 GRANT SELECT ON pss.tables TO PUBLIC;
 

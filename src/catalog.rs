@@ -26,20 +26,45 @@ pub struct Partition {
     pub active: bool,
 }
 
+/// How a table's keys are mapped to partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapping {
+    /// Each key has one home, recorded in the row map.
+    Row,
+    /// A key goes to the owner of its slot; its homes are those of the slot.
+    Slot,
+}
+
+impl Mapping {
+    /// The mapping of this name in SQL.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Row, Self::Slot].into_iter().find(|mapping| mapping.name() == name)
+    }
+
+    /// Its name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Row => "row",
+            Self::Slot => "slot",
+        }
+    }
+}
+
 /// A sharded table, as configured; partitions in order of their number.
 #[derive(Debug, Clone)]
 pub struct ShardedTable {
     pub relation: pg_sys::Oid,
     pub distribution_column: String,
+    pub mapping: Mapping,
     pub slots: usize,
     /// Quotas count bytes, not rows.
     pub quota_bytes: bool,
     /// How foreign load is forecast; `None`: by the method that lately was best.
     pub forecast_method: Option<Method>,
     pub partitions: Vec<Partition>,
-    /// The row map; `None` until it is made (after a restore).
+    /// The map of keys, or of slots; `None` until it is made (after a restore).
     pub map: Option<pg_sys::Oid>,
-    /// Every key with rows is in the map.
+    /// Every key with rows is in the map, or every home that has rows of a slot.
     pub map_complete: bool,
 }
 
@@ -51,6 +76,15 @@ pub struct Epoch {
     pub weights: Vec<f64>,
     pub salt: u64,
     pub slots: SlotTable,
+}
+
+impl Epoch {
+    /// The epoch that is used without fresh weights.
+    pub fn by_capacity(table: &ShardedTable) -> Self {
+        let weights = table.capacity_shares();
+        let slots = SlotTable::build(&weights, table.slots);
+        Self { number: 0, salt: u64::from(table.relation.to_u32()), slots, weights }
+    }
 }
 
 impl ShardedTable {
@@ -160,10 +194,11 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         let column = rows.get::<String>(0, 1)?;
         let (slots, bytes) = (rows.get::<i32>(0, 2)?, rows.get::<bool>(0, 3)?);
         let method = Method::from_name(&rows.get::<String>(0, 6)?);
+        let mapping = Mapping::from_name(&rows.get::<String>(0, 7)?)?;
         let (map, complete) = (rows.get::<pg_sys::Oid>(0, 4), rows.get::<bool>(0, 5)?);
-        Some((column, slots, bytes, map, complete, method))
+        Some((column, slots, bytes, map, complete, method, mapping))
     });
-    let Some((distribution_column, slots, quota_bytes, map, map_complete, forecast_method)) = head
+    let Some((distribution_column, slots, quota_bytes, map, map_complete, method, mapping)) = head
     else {
         return Ok(None);
     };
@@ -184,9 +219,10 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
     Ok(Some(ShardedTable {
         relation,
         distribution_column,
+        mapping,
         slots: slots as usize,
         quota_bytes,
-        forecast_method,
+        forecast_method: method,
         partitions,
         map,
         map_complete,
@@ -195,7 +231,7 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
 
 const HEAD: &CStr =
     c"SELECT t.distribution_column::pg_catalog.text, t.slots, t.quota OPERATOR(pg_catalog.=) 'bytes',
-             m.map::pg_catalog.oid, COALESCE(m.complete, false), t.forecast_method
+             m.map::pg_catalog.oid, COALESCE(m.complete, false), t.forecast_method, t.mapping
       FROM pss.sharded_table t
       LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
       WHERE t.relation OPERATOR(pg_catalog.=) $1";

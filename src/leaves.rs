@@ -33,6 +33,24 @@ pub unsafe fn find(meta: &Meta, key: pg_sys::Datum, snapshot: pg_sys::Snapshot) 
     meta.table.partitions.iter().find(|p| holds(p.leaf)).map(|p| p.number)
 }
 
+/// The partitions among those that `may_hold` rows of the key which do, as `snapshot` sees them.
+///
+/// # Safety
+/// `snapshot` is a live snapshot.
+pub unsafe fn holders(
+    meta: &Meta,
+    key: pg_sys::Datum,
+    snapshot: pg_sys::Snapshot,
+    may_hold: impl Fn(u16) -> bool,
+) -> Vec<u16> {
+    let Ok(column) = CString::new(meta.table.distribution_column.as_str()) else {
+        return Vec::new();
+    };
+    let partitions = meta.table.partitions.iter().filter(|p| may_hold(p.number));
+    let holders = partitions.filter(|p| holds(meta, p.leaf, &column, key, snapshot));
+    holders.map(|p| p.number).collect()
+}
+
 fn holds(
     meta: &Meta,
     leaf: pg_sys::Oid,

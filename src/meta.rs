@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
-use pss_core::slots::SlotTable;
+use pss_core::virtual_key::VirtualKey;
 
 use crate::catalog::{self, Epoch, ShardedTable};
 use crate::clock;
@@ -34,6 +34,8 @@ pub struct Meta {
     pub row_bytes: f64,
     by_capacity: Rc<Epoch>,
     published: RefCell<Option<Rc<Epoch>>>,
+    /// Slot mode: a home of each slot by a committed entry, as far as known.
+    homes: RefCell<Vec<Option<u16>>>,
     stale: Cell<bool>,
 }
 
@@ -159,7 +161,6 @@ impl Meta {
             }
             (key, pg_sys::get_attnum(relation, PARTITION_COLUMN.as_ptr()))
         };
-        let weights = table.capacity_shares();
         if key_attribute <= 0 || partition_attribute <= 0 {
             let name = catalog::relation_name(relation);
             return Err(PssError::new(
@@ -169,12 +170,6 @@ impl Meta {
             .detail(format!("Its distribution column is \"{}\".", table.distribution_column))
             .hint(format!("SELECT * FROM pss_check('{name}') tells what is wrong.")));
         }
-        let by_capacity = Epoch {
-            number: 0,
-            salt: u64::from(relation.to_u32()),
-            slots: SlotTable::build(&weights, table.slots),
-            weights,
-        };
         let now = clock::now();
         Ok(Self {
             key: KeyType::new(type_oid, collation)?,
@@ -183,8 +178,9 @@ impl Meta {
             partition_attribute,
             shared: tables::register(relation, table.numbers_end(), now),
             row_bytes: catalog::mean_row_bytes(&table)?,
-            by_capacity: Rc::new(by_capacity),
+            by_capacity: Rc::new(Epoch::by_capacity(&table)),
             published: RefCell::new(None),
+            homes: RefCell::new(Vec::new()),
             stale: Cell::new(false),
             table,
         })
@@ -222,6 +218,25 @@ impl Meta {
                 (epoch, false)
             }
             None => (self.by_capacity.clone(), true),
+        }
+    }
+
+    /// The slot of a key in slot mode.
+    pub fn slot(&self, hash: u64) -> u16 {
+        VirtualKey::of_key(hash, 0, self.table.slots as u32).slot()
+    }
+
+    /// Whether the partition is known as a home of the slot, by a committed entry.
+    pub fn knows_home(&self, slot: u16, partition: u16) -> bool {
+        self.homes.borrow().get(usize::from(slot)) == Some(&Some(partition))
+    }
+
+    /// Remembers a home by a committed entry, in place of the slot's last one.
+    pub fn remember_home(&self, slot: u16, partition: u16) {
+        let mut homes = self.homes.borrow_mut();
+        homes.resize(self.table.slots, None);
+        if let Some(home) = homes.get_mut(usize::from(slot)) {
+            *home = Some(partition);
         }
     }
 

@@ -7,9 +7,10 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 
 use super::schema_info::{self, SchemaInfo};
+use crate::catalog::Mapping;
 use crate::error::{OrRaise, PssError, Result, null_argument};
 use crate::leaves;
-use crate::map::Map;
+use crate::map::{Map, slots};
 use crate::meta::{self, Meta};
 use crate::rights::{existing, require_privilege};
 use crate::router::{Door, Router, hash48};
@@ -153,7 +154,11 @@ fn pss_key_hash(relation: Option<pg_sys::Oid>, data_key: Option<AnyElement>) -> 
         let meta = meta_for_select(relation)?;
         let Some(key) = data_key else { return Ok(None) };
         let key = Key::Typed(key).datum(&meta)?;
-        Ok(Some(hash48(meta.key.hash(key)) as i64))
+        let hash = meta.key.hash(key);
+        Ok(Some(match meta.table.mapping {
+            Mapping::Row => hash48(hash) as i64,
+            Mapping::Slot => meta.slot(hash).into(),
+        }))
     };
     run().or_raise()
 }
@@ -198,11 +203,44 @@ fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<
     let meta = meta_for_select(relation)?;
     let Some(key) = key else { return Ok(None) };
     let key = key.datum(&meta)?;
+    if meta.table.mapping == Mapping::Slot {
+        return Ok(locate_by_slot(&meta, key).map(i32::from));
+    }
     Ok(find_home(&meta, key).map(|(partition, _)| i32::from(partition)))
 }
 
-/// Home and virtual key of a data key, as the running statement's snapshot sees them.
+/// The partition that holds every row of the key in slot mode: the only home of its slot, else the
+/// only one of its homes where a row is.
+fn locate_by_slot(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
+    let homes = homes_by_slot(meta, key);
+    if let Some([home]) = homes.as_deref() {
+        return Some(*home);
+    }
+    let may_hold = |number| homes.as_ref().is_none_or(|homes| homes.contains(&number));
+    // SAFETY: inside a statement there is an active snapshot.
+    let holders = unsafe { leaves::holders(meta, key, pg_sys::GetActiveSnapshot(), may_hold) };
+    match holders[..] {
+        [holder] => Some(holder),
+        _ => None,
+    }
+}
+
+/// Homes of the key's slot as the running statement's snapshot sees them; `None`: all partitions.
+pub fn homes_by_slot(meta: &Meta, key: pg_sys::Datum) -> Option<Vec<u16>> {
+    let slot = meta.slot(meta.key.hash(key));
+    // SAFETY: inside a statement there is an active snapshot.
+    unsafe { slots::homes(&meta.table, slot, pg_sys::GetActiveSnapshot()) }
+}
+
+/// Home and virtual key of a data key, as the running statement's snapshot sees them. In slot mode
+/// only if its slot has one home alone, without a virtual key.
 pub fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
+    if meta.table.mapping == Mapping::Slot {
+        return match homes_by_slot(meta, key).as_deref() {
+            Some([home]) => Some((*home, 0)),
+            _ => None,
+        };
+    }
     // SAFETY: inside a statement there is an active snapshot.
     let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
     let hash = hash48(meta.key.hash(key));

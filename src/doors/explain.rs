@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::virtual_key::VirtualKey;
 
-use super::call::{Key, find_home, meta_for_select};
-use crate::catalog::{read, relation_name};
+use super::call::{Key, find_home, homes_by_slot, meta_for_select};
+use crate::catalog::{Mapping, read, relation_name};
 use crate::error::{OrRaise, PssError, Result};
 use crate::meta::Meta;
 use crate::router::hash48;
@@ -41,11 +41,37 @@ fn tell(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Story> {
         ("distribution column", meta.table.distribution_column.clone()),
         ("key hash", format!("{:012x}", hash48(meta.key.hash(key)))),
     ];
+    if meta.table.mapping == Mapping::Slot {
+        by_slot(&meta, key, &mut story);
+        return Ok(story);
+    }
     match find_home(&meta, key) {
         Some((partition, virtual_key)) => placed(&meta, partition, virtual_key, &mut story)?,
         None => unplaced(&meta, &mut story),
     }
     Ok(story)
+}
+
+/// In slot mode nothing is known of the key itself: it goes to the owner of its slot.
+fn by_slot(meta: &Meta, key: pg_sys::Datum, story: &mut Story) {
+    let slot = meta.slot(meta.key.hash(key));
+    let (epoch, fallback) = meta.epoch();
+    let owner = &meta.table.partitions[usize::from(epoch.slots.owner(slot))];
+    let homes = match homes_by_slot(meta, key) {
+        Some(homes) => homes.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        None => "any partition".into(),
+    };
+    story.push(("slot", slot.to_string()));
+    story.push(("homes", homes));
+    story.push(("partition", owner.number.to_string()));
+    story.push(("leaf", relation_name(owner.leaf)));
+    story.push(("epoch", epoch.number.to_string()));
+    let reason = if fallback {
+        "a row would go there by capacity, or to the newest home of its slot: there are no fresh weights"
+    } else {
+        "the partition owns the slot of the key in this epoch; earlier rows may be in the other homes"
+    };
+    story.push(("reason", reason.into()));
 }
 
 fn placed(meta: &Meta, partition: u16, virtual_key: i64, story: &mut Story) -> Result<()> {

@@ -143,25 +143,35 @@ impl Map {
     /// All entries of a key agree; a settled one is preferred, and with `prefer_own`
     /// one of our own, because relying on it spares writing one more.
     pub fn probe_dirty(&mut self, hash48: u64, prefer_own: bool) -> Option<Hit> {
+        let mut best: Option<Hit> = None;
+        let preferred = self.scan_dirty(hash48, |hit| {
+            if best.is_none_or(|known| hit.settled && !known.settled) {
+                best = Some(hit);
+            }
+            (hit.own || hit.settled && !prefer_own).then_some(hit)
+        });
+        preferred.or(best)
+    }
+
+    /// The first entry of a key in any state but aborted that `take` takes.
+    pub(super) fn scan_dirty(
+        &mut self,
+        hash48: u64,
+        mut take: impl FnMut(Hit) -> Option<Hit>,
+    ) -> Option<Hit> {
         let slot = self.slot;
         let dirty = self.dirty_scan();
-        let mut best: Option<Hit> = None;
         // SAFETY: scan and snapshot live as long as the map.
         unsafe {
             set_range(&mut (*dirty).keys, hash48);
             let keys = (*dirty).keys.as_mut_ptr();
             pg_sys::index_rescan((*dirty).scan, keys, 2, null_mut(), 0);
-            let preferred = next_entry((*dirty).scan, slot, |entry| {
+            next_entry((*dirty).scan, slot, |entry| {
                 let (xmin, xmax) = ((*dirty).snapshot.xmin, (*dirty).snapshot.xmax);
                 let none = pg_sys::InvalidTransactionId;
                 let settled = xmin == none && xmax == none;
-                let hit = Hit { settled, own: settled && written_by_us(slot), ..entry };
-                if best.is_none_or(|known| hit.settled && !known.settled) {
-                    best = Some(hit);
-                }
-                (hit.own || settled && !prefer_own).then_some(hit)
-            });
-            preferred.or(best)
+                take(Hit { settled, own: settled && written_by_us(slot), ..entry })
+            })
         }
     }
 
@@ -174,6 +184,16 @@ impl Map {
         snapshot: pg_sys::Snapshot,
         mut accept: impl FnMut(u16) -> bool,
     ) -> Option<Hit> {
+        self.scan_visible(hash48, snapshot, |hit| accept(hit.partition).then_some(hit))
+    }
+
+    /// The same, by all that an entry says.
+    pub(super) fn scan_visible(
+        &self,
+        hash48: u64,
+        snapshot: pg_sys::Snapshot,
+        mut take: impl FnMut(Hit) -> Option<Hit>,
+    ) -> Option<Hit> {
         let mut keys = range_keys();
         set_range(&mut keys, hash48);
         // SAFETY: the scan is begun and ended here, on relations that are open.
@@ -181,9 +201,14 @@ impl Map {
             let any = &raw mut pg_sys::SnapshotAnyData;
             let scan = compat::index_beginscan(self.heap, self.index, any, 2);
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, null_mut(), 0);
-            let found = next_entry(scan, self.slot, |entry| {
-                (self.sees(snapshot) && accept(entry.partition)).then_some(entry)
-            });
+            let found =
+                next_entry(
+                    scan,
+                    self.slot,
+                    |entry| {
+                        if self.sees(snapshot) { take(entry) } else { None }
+                    },
+                );
             pg_sys::index_endscan(scan);
             found
         }

@@ -4,9 +4,12 @@
 //! An index over what the rows say of themselves, never the truth: it can be
 //! dropped and rebuilt. This file makes and unmakes maps and keeps their state;
 //! [`handle`] probes and writes an open one, [`upkeep`] is for movers
-//! and cleaners.
+//! and cleaners. In slot mode the map holds slots in place of key hashes
+//! ([`slots`]), and [`state`] says what a snapshot may believe of it.
 
 mod handle;
+pub mod slots;
+mod state;
 mod upkeep;
 
 use pgrx::pg_sys;
@@ -31,7 +34,7 @@ pub fn create(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
         // A publication FOR ALL TABLES would otherwise refuse deletes.
         Spi::run(&format!("ALTER TABLE {name} REPLICA IDENTITY FULL"))?;
         Spi::run(&format!(
-            "COMMENT ON TABLE {name} IS 'row map of a sharded table: key hash and partition, virtual key'"
+            "COMMENT ON TABLE {name} IS 'map of a sharded table: key hash (or slot) and partition, virtual key'"
         ))?;
         let map = Spi::get_one::<pg_sys::Oid>(&format!(
             "SELECT '{name}'::pg_catalog.regclass::pg_catalog.oid"
@@ -44,6 +47,7 @@ pub fn create(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
             &[relation.into(), map.into()],
         )?;
         forget_cached(relation);
+        slots::record_newest(relation)?;
         // A table came, or lost its map: the worker has something to do.
         crate::worker::nudge();
         Ok(map)
@@ -106,6 +110,7 @@ pub fn truncate(relation: pg_sys::Oid) -> Result<()> {
     as_extension_owner(|| {
         let name = crate::catalog::relation_name(map);
         Spi::run(&format!("TRUNCATE {name}"))?;
+        slots::record_newest(relation)?;
         crate::shmem::tables::invalidate_cache(relation);
         forget_cached(relation);
         Ok(())

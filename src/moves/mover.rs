@@ -14,7 +14,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
 use super::{leaf, settings};
-use crate::catalog::{self, ShardedTable, relation_name};
+use crate::catalog::{self, Mapping, ShardedTable, relation_name};
 use crate::error::{PssError, Result};
 use crate::map::Map;
 use crate::meta::{self, Meta};
@@ -69,6 +69,15 @@ impl Mover {
         unsafe { pg_sys::LockRelationOid(relation, pg_sys::ShareUpdateExclusiveLock as i32) };
         let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
         let table = catalog::require_sharded_table(relation)?;
+        if table.mapping == Mapping::Slot {
+            let name = relation_name(relation);
+            return Err(PssError::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("keys of table {name} cannot be moved: it is mapped by slot"),
+            )
+            .detail("Where a row goes is decided by the slot of its key, not by key.")
+            .hint(format!("Run SELECT pss_alter_table('{name}', mapping => 'row') first.")));
+        }
         if table.map.is_none() || !table.map_complete {
             let name = relation_name(relation);
             return Err(PssError::new(

@@ -8,6 +8,7 @@ use super::children::{self, Storage};
 use super::describe::Description;
 use super::distribute::notice;
 use super::refuse;
+use super::request::Request;
 use super::sql::{ident, one, required, rows, run};
 use crate::error::{PssError, Result};
 use crate::{catalog, map};
@@ -21,7 +22,7 @@ struct Child {
 }
 
 /// Adopts the partitioned table; its partitions keep their rows and numbers.
-pub fn adopt(table: &Description) -> Result<pg_sys::Oid> {
+pub fn adopt(table: &Description, request: &Request) -> Result<pg_sys::Oid> {
     let parent = table.relation;
     fit_partitioning(table)?;
     let children = children(table)?;
@@ -35,9 +36,9 @@ pub fn adopt(table: &Description) -> Result<pg_sys::Oid> {
             table.table
         )));
     }
-    refuse::unique_without_key(table)?;
+    refuse::unkeepable_keys(table, request)?;
     refuse::null_keys(table)?;
-    let map_bytes = refuse::oversized_map(table)?;
+    let map_bytes = refuse::oversized(table, request.mapping)?;
     let empty = table.is_empty()?;
     run(&format!(
         "ALTER TABLE {} ALTER COLUMN pss_partition SET DEFAULT -1,
@@ -50,7 +51,7 @@ pub fn adopt(table: &Description) -> Result<pg_sys::Oid> {
         Some(inbox) => inbox.oid,
         None => children::make(parent, "inbox", -1, &Storage::default())?,
     };
-    children::register(parent, &table.key.name, &leaves)?;
+    children::register(parent, request, &leaves)?;
     map::set_complete(parent, empty)?;
     children::drop_triggers(parent, inbox)?;
     children::make_triggers(parent, inbox, &table.key.name)?;
@@ -64,7 +65,7 @@ pub fn adopt(table: &Description) -> Result<pg_sys::Oid> {
     catalog::log_event(Some(parent), "distribute", &made, None)?;
     notice(made);
     if !empty {
-        super::distribute::build_map(parent, table, map_bytes)?;
+        super::distribute::build_map(parent, table, request.mapping, map_bytes)?;
     }
     Ok(parent)
 }

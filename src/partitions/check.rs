@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use super::children::{self, GUARD_TRIGGER, HOME_TRIGGER, ROUTE_TRIGGER, TRUNCATE_TRIGGER};
 use super::sql::{extension_schema, ident, required, rows};
-use crate::catalog::{self, ShardedTable, as_extension_owner, relation_name};
+use crate::catalog::{self, Mapping, ShardedTable, as_extension_owner, relation_name};
 use crate::error::Result;
 
 /// What is wrong, and where.
@@ -83,6 +83,8 @@ pub fn triggers(table: &ShardedTable, children: &[Child]) -> Result<Vec<Problem>
 }
 
 /// The query over rows and map. Identifiers are quoted by PostgreSQL; numbers are numbers.
+///
+/// In slot mode several homes are legal, and what the map lacks a row's slot lacks.
 fn data_query(table: &ShardedTable, children: &[Child]) -> Result<String> {
     let key = ident(&table.distribution_column);
     let each = |select: &dyn Fn(&Child) -> String| {
@@ -108,7 +110,14 @@ fn data_query(table: &ShardedTable, children: &[Child]) -> Result<String> {
         ),
         None => "SELECT NULL::bigint AS hash, NULL::int AS partition WHERE false".into(),
     };
+    let (problems, unknown, contradiction) = match table.mapping {
+        Mapping::Row => (ONE_HOME, "key missing from the row map", "row map contradicts rows"),
+        Mapping::Slot => ("", "key whose slot has no home", "row outside the homes of its slot"),
+    };
     Ok(DATA
+        .replace("<one home>", problems)
+        .replace("<unknown>", unknown)
+        .replace("<contradiction>", contradiction)
         .replace("<located>", &located)
         .replace("<strays>", &strays)
         .replace("<stranded>", &stranded)
@@ -135,8 +144,9 @@ const CATALOG: &str = "
                       WHERE inhparent = $1
                         AND pg_get_expr(relpartbound, c.oid) IN ('FOR VALUES IN (''-1'')', 'FOR VALUES IN (-1)'))
     UNION ALL
-    SELECT 'row map incomplete', 'run SELECT pss_rebuild_map(' || quote_literal($1::regclass) || ')'
-    WHERE NOT EXISTS (SELECT FROM pss.map_state WHERE relation = $1 AND complete)";
+    SELECT CASE mapping WHEN 'row' THEN 'row map incomplete' ELSE 'homes of slots incomplete' END, 'run SELECT pss_rebuild_map(' || quote_literal($1::regclass) || ')'
+    FROM pss.sharded_table
+    WHERE relation = $1 AND NOT EXISTS (SELECT FROM pss.map_state WHERE relation = $1 AND complete)";
 
 /// Whether the newest epoch fits the partitions there are.
 const EPOCHS: &str = "
@@ -155,9 +165,6 @@ const DATA: &str = "
          placed AS MATERIALIZED (
              SELECT key, partition, <hash>($1, key) AS hash FROM located WHERE key IS NOT NULL),
          entry AS MATERIALIZED (<entries>),
-         split AS (
-             SELECT key::text, string_agg(partition::text, ', ' ORDER BY partition) AS homes
-             FROM located GROUP BY key HAVING count(*) > 1),
          -- One row a hash: joined by hash, however large the table.
          home AS MATERIALIZED (
              SELECT hash, array_agg(DISTINCT partition) AS partitions FROM entry GROUP BY hash),
@@ -173,23 +180,16 @@ const DATA: &str = "
     UNION ALL
     SELECT 'row without a key', format('in partition %s', partition) FROM located WHERE key IS NULL
     UNION ALL
-    SELECT 'key in more than one partition',
-           format('%s keys, such as %L in partitions %s', count(*), min(key),
-                  (array_agg(homes ORDER BY key))[1])
-    FROM split HAVING count(*) > 0
-    UNION ALL
-    SELECT 'key missing from the row map',
+    SELECT '<unknown>',
            format('%s keys, such as %L in partition %s', count(*), min(key),
                   (array_agg(partition ORDER BY key))[1])
     FROM judged WHERE NOT known AND <complete> HAVING count(*) > 0
     UNION ALL
-    SELECT 'row map contradicts rows',
+    SELECT '<contradiction>',
            format('%s keys, such as %L in partition %s', count(*), min(key),
                   (array_agg(partition ORDER BY key))[1])
     FROM judged WHERE known AND NOT right_place HAVING count(*) > 0
-    UNION ALL
-    SELECT 'row map contradicts itself', format('%s keys with several partitions', count(*))
-    FROM home WHERE cardinality(partitions) > 1 HAVING count(*) > 0
+    <one home>
     UNION ALL
     SELECT 'row map names a partition that does not exist',
            format('%s entries for partition %s', count(*), partition)
@@ -197,3 +197,16 @@ const DATA: &str = "
     WHERE NOT EXISTS (SELECT FROM pss.partition p
                       WHERE p.relation = $1 AND p.partition = entry.partition)
     GROUP BY partition";
+
+/// What holds in row mode alone.
+const ONE_HOME: &str = "
+    UNION ALL
+    SELECT 'key in more than one partition',
+           format('%s keys, such as %L in partitions %s', count(*), min(key),
+                  (array_agg(homes ORDER BY key))[1])
+    FROM (SELECT key::text, string_agg(partition::text, ', ' ORDER BY partition) AS homes
+          FROM located GROUP BY key HAVING count(*) > 1) AS split
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 'row map contradicts itself', format('%s keys with several partitions', count(*))
+    FROM home WHERE cardinality(partitions) > 1 HAVING count(*) > 0";

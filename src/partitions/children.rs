@@ -5,8 +5,8 @@
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pss_core::slots::SlotTable;
 
+use super::request::Request;
 use super::sql::{
     bare_name, extension_schema, free_name, ident, literal, one, required, rows, run, sibling,
 };
@@ -164,11 +164,22 @@ pub fn equality(parent: pg_sys::Oid, key: &str) -> Result<String> {
 }
 
 /// Enters the table, its leaves (by partition number) and epoch 0 into the catalog; makes its map.
-pub fn register(parent: pg_sys::Oid, key: &str, leaves: &[(i32, pg_sys::Oid)]) -> Result<()> {
+pub fn register(
+    parent: pg_sys::Oid,
+    request: &Request,
+    leaves: &[(i32, pg_sys::Oid)],
+) -> Result<()> {
     as_extension_owner(|| -> Result<()> {
         Spi::run_with_args(
-            "INSERT INTO pss.sharded_table (relation, distribution_column, slots) VALUES ($1, $2, $3)",
-            &[parent.into(), key.into(), (SLOTS as i32).into()],
+            "INSERT INTO pss.sharded_table (relation, distribution_column, mapping, unique_scope, slots)
+             VALUES ($1, $2, $3, $4, $5)",
+            &[
+                parent.into(),
+                request.column.as_str().into(),
+                request.mapping.name().into(),
+                request.unique_scope.name().into(),
+                (SLOTS as i32).into(),
+            ],
         )?;
         for &(number, leaf) in leaves {
             Spi::run_with_args(
@@ -188,9 +199,7 @@ pub fn make_first_epoch(parent: pg_sys::Oid) -> Result<()> {
     if catalog::latest_epoch(parent)?.is_some() {
         return Ok(());
     }
-    let weights = catalog::require_sharded_table(parent)?.capacity_shares();
-    let slots = SlotTable::build(&weights, SLOTS);
-    let epoch = Epoch { number: 0, salt: u64::from(parent.to_u32()), slots, weights };
+    let epoch = Epoch::by_capacity(&catalog::require_sharded_table(parent)?);
     catalog::insert_epoch(parent, &epoch, "in proportion to capacity", None)
 }
 

@@ -14,7 +14,7 @@ use super::portrait::{Keys, Portrait, strip_grants};
 use super::request::{Existing, Request};
 use super::sql::{free_name, ident, one, run, sibling, texts};
 use super::{adopt, rebuild, refuse};
-use crate::catalog::{self, as_extension_owner, relation_name};
+use crate::catalog::{self, Mapping, as_extension_owner, relation_name};
 use crate::error::{Result, not_preloaded};
 use crate::{map, shmem};
 
@@ -35,9 +35,10 @@ pub fn distribute(request: &Request) -> Result<pg_sys::Oid> {
     refuse::no_room(table.relation, &table.table)?;
     refuse::unfit_key(&table)?;
     if table.kind == 'p' {
-        return adopt::adopt(&table);
+        return adopt::adopt(&table, request);
     }
     refuse::unkeepable(&table)?;
+    refuse::unkeepable_keys(&table, request)?;
     convert(&table, request)
 }
 
@@ -46,9 +47,10 @@ fn convert(table: &Description, request: &Request) -> Result<pg_sys::Oid> {
     // Else the owner would not see all rows.
     run(&format!("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", table.table))?;
     refuse::null_keys(table)?;
-    let map_bytes = refuse::oversized_map(table)?;
+    let map_bytes = refuse::oversized(table, request.mapping)?;
     let empty = table.is_empty()?;
-    if !empty && request.existing == Existing::Attach {
+    // In slot mode no key is looked up, not even while the homes are being made.
+    if !empty && request.existing == Existing::Attach && request.mapping == Mapping::Row {
         refuse::attach_without_index(table)?;
     }
     if !table.key.not_null {
@@ -60,9 +62,9 @@ fn convert(table: &Description, request: &Request) -> Result<pg_sys::Oid> {
         ))?;
     }
     let parent = if empty || request.existing == Existing::Attach {
-        attached(table, &portrait, request.partitions, empty)?
+        attached(table, &portrait, request, empty)?
     } else {
-        copied(table, &portrait, request.partitions, map_bytes)?
+        copied(table, &portrait, request, map_bytes)?
     };
     portrait.continue_identities()?;
     portrait.make_rest(parent)?;
@@ -79,7 +81,7 @@ fn convert(table: &Description, request: &Request) -> Result<pg_sys::Oid> {
 fn attached(
     table: &Description,
     portrait: &Portrait,
-    partitions: i32,
+    request: &Request,
     empty: bool,
 ) -> Result<pg_sys::Oid> {
     let storage = Storage::of(table.relation)?;
@@ -102,8 +104,8 @@ fn attached(
     portrait.make_keys()?;
     run(&format!("ALTER TABLE {} ATTACH PARTITION {heap_name} FOR VALUES IN (0)", table.table))?;
     let mut leaves = vec![(0, heap)];
-    leaves.extend(new_leaves(parent, 1..partitions, &storage)?);
-    complete(table, parent, &leaves, empty)?;
+    leaves.extend(new_leaves(parent, 1..request.partitions, &storage)?);
+    complete(request, parent, &leaves, empty)?;
     Ok(parent)
 }
 
@@ -111,11 +113,11 @@ fn attached(
 fn copied(
     table: &Description,
     portrait: &Portrait,
-    partitions: i32,
+    request: &Request,
     map_bytes: f64,
 ) -> Result<pg_sys::Oid> {
     let storage = Storage::of(table.relation)?;
-    estimate(table, map_bytes)?;
+    estimate(table, request.mapping, map_bytes)?;
     let old = table.relation;
     run(&format!(
         "ALTER TABLE {} RENAME TO {}",
@@ -124,8 +126,8 @@ fn copied(
     ))?;
     let old_name = relation_name(old);
     let parent = new_parent(table, &old_name, ", pss_partition int NOT NULL DEFAULT -1")?;
-    let leaves = new_leaves(parent, 0..partitions, &storage)?;
-    complete(table, parent, &leaves, true)?;
+    let leaves = new_leaves(parent, 0..request.partitions, &storage)?;
+    complete(request, parent, &leaves, true)?;
     copy_rows(&old_name, &table.table, old)?;
     portrait.take_sequences()?;
     run(&format!("DROP TABLE {old_name}"))?;
@@ -198,15 +200,15 @@ fn new_leaves(
 
 /// The inbox, the catalog, the map, our triggers.
 fn complete(
-    table: &Description,
+    request: &Request,
     parent: pg_sys::Oid,
     leaves: &[(i32, pg_sys::Oid)],
     empty: bool,
 ) -> Result<()> {
     let inbox = children::make(parent, "inbox", -1, &Storage::default())?;
-    children::register(parent, &table.key.name, leaves)?;
+    children::register(parent, request, leaves)?;
     map::set_complete(parent, empty)?;
-    children::make_triggers(parent, inbox, &table.key.name)
+    children::make_triggers(parent, inbox, &request.column)
 }
 
 fn children_of(parent: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
@@ -218,15 +220,23 @@ fn children_of(parent: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
 }
 
 /// Says before the work begins what it will take.
-fn estimate(table: &Description, map_bytes: f64) -> Result<()> {
+fn estimate(table: &Description, mapping: Mapping, map_bytes: f64) -> Result<()> {
     let bytes = one::<i64>("SELECT pg_total_relation_size($1)", &[table.relation.into()])?;
     notice(format!(
-        "copying table {}: {} twice on disk until commit, about as much WAL, row map about {}",
+        "copying table {}: {} twice on disk until commit, about as much WAL, {}",
         table.table,
         pretty_size(bytes.unwrap_or(0) as f64)?,
-        pretty_size(map_bytes)?
+        map_size(mapping, map_bytes)?
     ));
     Ok(())
+}
+
+/// What is stored beside the rows.
+fn map_size(mapping: Mapping, map_bytes: f64) -> Result<String> {
+    Ok(match mapping {
+        Mapping::Row => format!("row map about {}", pretty_size(map_bytes)?),
+        Mapping::Slot => "no row map".into(),
+    })
 }
 
 fn pretty_size(bytes: f64) -> Result<String> {
@@ -251,29 +261,49 @@ fn report(
     )?;
     let made = format!("table {name} distributed by \"{}\" over {n} partitions", request.column);
     if empty {
+        let stored = match request.mapping {
+            Mapping::Row => {
+                format!("its row map will take about {:.0} bytes a key", map::BYTES_PER_KEY)
+            }
+            Mapping::Slot => "mapped by slot, nothing is stored per key".into(),
+        };
         notice_hint(
-            format!("{made}; its row map will take about {:.0} bytes a key", map::BYTES_PER_KEY),
+            format!("{made}; {stored}"),
             "Insert rows as before; SELECT * FROM pss.partitions shows load and forecast.".into(),
         );
         return Ok(());
     }
-    let size = format!("row map about {}", pretty_size(map_bytes)?);
+    let size = map_size(request.mapping, map_bytes)?;
     if request.existing == Existing::Copy {
         notice(format!("{made}, all rows routed; {size}"));
         return Ok(());
     }
     notice(format!("{made}, its rows are partition 0; {size}"));
-    build_map(parent, table, map_bytes)
+    build_map(parent, table, request.mapping, map_bytes)
 }
 
-/// Builds the map of a table that has rows, now if that is quick.
-pub fn build_map(parent: pg_sys::Oid, table: &Description, map_bytes: f64) -> Result<()> {
-    if map_bytes / map::BYTES_PER_KEY <= BUILD_AT_ONCE {
+/// Builds the map of a table that has rows, now if that is quick. By slot every row is read, but
+/// little is written.
+pub fn build_map(
+    parent: pg_sys::Oid,
+    table: &Description,
+    mapping: Mapping,
+    map_bytes: f64,
+) -> Result<()> {
+    let quick = match mapping {
+        Mapping::Row => map_bytes / map::BYTES_PER_KEY <= BUILD_AT_ONCE,
+        Mapping::Slot => table.expected_keys()? <= BUILD_AT_ONCE,
+    };
+    if quick {
         rebuild::rebuild(parent)?;
         return Ok(());
     }
+    let what = match mapping {
+        Mapping::Row => "the row map of table",
+        Mapping::Slot => "the list of homes of table",
+    };
     notice_hint(
-        format!("the row map of table {} is not built yet", table.table),
+        format!("{what} {} is not built yet", table.table),
         format!(
             "Look-ups by key open all partitions until the worker has built it. To build it now, run SELECT pss_rebuild_map({}).",
             super::sql::literal(&table.table)

@@ -12,6 +12,7 @@ mod children;
 mod describe;
 mod distribute;
 mod keys;
+mod mapping;
 mod portrait;
 mod rebuild;
 mod refuse;
@@ -29,6 +30,7 @@ use crate::error::{OrRaise, Result, null_argument};
 use crate::rights::{self, require_owner};
 use crate::{catalog, meta};
 pub use children::equality;
+use mapping::UniqueScope;
 use request::{Arguments, Request};
 use sql::{as_table_owner, require_latest_snapshot};
 
@@ -53,6 +55,7 @@ fn pss_distribute_table(
     existing: Option<&str>,
     nodes: Option<pgrx::Array<'_, &CStr>>,
     colocate_with: Option<pg_sys::Oid>,
+    unique_scope: Option<&str>,
 ) -> TableIterator<
     'static,
     (name!(partition, i32), name!(relation, pg_sys::Oid), name!(node, &'static CStr)),
@@ -72,6 +75,7 @@ fn pss_distribute_table(
         existing,
         nodes,
         colocate_with,
+        unique_scope,
     };
     TableIterator::new(distributed(arguments).or_raise())
 }
@@ -96,12 +100,32 @@ fn pss_undistribute_table(relation: Option<pg_sys::Oid>) {
 }
 
 #[pg_extern(sql = false)]
-fn pss_alter_table(relation: Option<pg_sys::Oid>, forecast_method: Option<&str>) {
-    let altered = owned(relation).and_then(|relation| match forecast_method {
-        Some(name) => alter::forecast_method(relation, name),
-        None => Ok(()),
-    });
-    altered.or_raise();
+fn pss_alter_table(
+    relation: Option<pg_sys::Oid>,
+    forecast_method: Option<&str>,
+    mapping: Option<&str>,
+    unique_scope: Option<&str>,
+) {
+    altered(relation, forecast_method, mapping, unique_scope).or_raise();
+}
+
+fn altered(
+    relation: Option<pg_sys::Oid>,
+    forecast_method: Option<&str>,
+    mapping: Option<&str>,
+    unique_scope: Option<&str>,
+) -> Result<()> {
+    let relation = owned(relation)?;
+    if let Some(name) = forecast_method {
+        alter::forecast_method(relation, name)?;
+    }
+    let mapping = mapping.map(mapping::parse).transpose()?;
+    let scope = unique_scope.map(UniqueScope::parse).transpose()?;
+    if mapping.is_none() && scope.is_none() {
+        return Ok(());
+    }
+    require_latest_snapshot()?;
+    as_table_owner(relation, || mapping::alter(relation, mapping, scope))
 }
 
 #[pg_extern(sql = false)]

@@ -11,7 +11,7 @@ use super::check;
 use super::children::{self, Storage};
 use super::distribute::copied_columns;
 use super::sql::{ident, one, require_latest_snapshot, run};
-use crate::catalog::{self, ShardedTable, relation_name};
+use crate::catalog::{self, Mapping, ShardedTable, relation_name};
 use crate::error::{PssError, Result};
 use crate::map;
 use crate::router::Router;
@@ -38,7 +38,9 @@ pub fn repair(relation: pg_sys::Oid) -> Result<()> {
     children::make_guard(relation)
 }
 
-/// Rebuilds the map of a sharded table; returns the number of keys seen.
+/// Rebuilds the map of a sharded table; returns the number of keys seen, in slot mode of rows.
+///
+/// In slot mode homes are added and none is forgotten: writers rely on those that there are.
 pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
     require_latest_snapshot()?;
     let table = catalog::require_sharded_table(relation)?;
@@ -46,10 +48,10 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
     // One rebuild of a table at a time, beside its writers.
     run(&format!("LOCK TABLE ONLY {name} IN SHARE UPDATE EXCLUSIVE MODE"))?;
     wait_for_loads(&table);
+    children::make_first_epoch(relation)?;
     if catalog::require_sharded_table(relation)?.map.is_none() {
         map::create(relation)?;
     }
-    children::make_first_epoch(relation)?;
     route_inbox(&table, &name)?;
     let mut seen = 0;
     let mut contradictions = 0;
@@ -63,7 +65,10 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
         catalog::log_event(
             Some(relation),
             "rebuild_map",
-            &format!("row map of {name} built from {seen} keys"),
+            &match table.mapping {
+                Mapping::Row => format!("row map of {name} built from {seen} keys"),
+                Mapping::Slot => format!("homes of the slots of {name} found in {seen} rows"),
+            },
             None,
         )?;
         return Ok(seen);
@@ -101,8 +106,13 @@ fn wait_for_loads(table: &ShardedTable) {
 /// Sends the keys of one leaf through the claim protocol: (seen, contradicting).
 fn adopt_leaf(table: &ShardedTable, number: u16, leaf: pg_sys::Oid) -> Result<(i64, u64)> {
     let mut router = Router::open(table.relation)?;
+    let each = match table.mapping {
+        Mapping::Row => "DISTINCT ",
+        // Cheaper to look at than to tell apart.
+        Mapping::Slot => "",
+    };
     let query = format!(
-        "SELECT DISTINCT {} FROM ONLY {}",
+        "SELECT {each}{} FROM ONLY {}",
         ident(&table.distribution_column),
         relation_name(leaf)
     );

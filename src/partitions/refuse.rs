@@ -6,8 +6,10 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::describe::Description;
+use super::mapping;
+use super::request::Request;
 use super::sql::{ident, one, required, rows, texts};
-use crate::catalog::sharded_table;
+use crate::catalog::{Mapping, sharded_table};
 use crate::error::{PssError, Result};
 use crate::guc;
 use crate::key::KeyType;
@@ -120,8 +122,15 @@ pub fn unkeepable(table: &Description) -> Result<()> {
         .hint(format!("Run ALTER TABLE {name} RENAME COLUMN pss_partition TO ....")));
     }
     stand_in_the_way(table.relation, name, "sharded", DEPENDENTS)?;
-    stand_in_the_way(table.relation, name, "sharded", OBSTACLES)?;
-    unique_without_key(table)
+    stand_in_the_way(table.relation, name, "sharded", OBSTACLES)
+}
+
+/// Refuses unique keys that the mapping could not keep.
+pub fn unkeepable_keys(table: &Description, request: &Request) -> Result<()> {
+    match request.mapping {
+        Mapping::Row => unique_without_key(table),
+        Mapping::Slot => mapping::refuse_unique(table.relation, request.unique_scope),
+    }
 }
 
 /// Refuses what depends on a sharded table and would not follow it to an ordinary one.
@@ -218,7 +227,15 @@ pub fn oversized_map(table: &Description) -> Result<f64> {
             bytes / 1048576.0,
             limit / 1048576.0
         ))
-        .hint("If the table was never analyzed, run ANALYZE first. Else distribute by a column with fewer values, or raise pss.max_map_size."))
+        .hint("If the table was never analyzed, run ANALYZE first. Else distribute by a column with fewer values, use mapping => 'slot', or raise pss.max_map_size."))
+}
+
+/// The same for what a mapping stores: by slot next to nothing.
+pub fn oversized(table: &Description, mapping: Mapping) -> Result<f64> {
+    match mapping {
+        Mapping::Row => oversized_map(table),
+        Mapping::Slot => Ok(0.0),
+    }
 }
 
 fn listed(names: &[String]) -> String {

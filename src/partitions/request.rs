@@ -3,6 +3,8 @@
 
 use pgrx::prelude::*;
 
+use super::mapping::{self, UniqueScope};
+use crate::catalog::Mapping;
 use crate::error::{PssError, Result, invalid_argument, null_argument};
 
 /// Most partitions of one table.
@@ -23,7 +25,9 @@ pub struct Request {
     pub relation: pgrx::pg_sys::Oid,
     pub column: String,
     pub partitions: i32,
+    pub mapping: Mapping,
     pub existing: Existing,
+    pub unique_scope: UniqueScope,
 }
 
 /// Arguments as they come from SQL; any may be NULL.
@@ -35,6 +39,7 @@ pub struct Arguments<'a> {
     pub existing: Option<&'a str>,
     pub nodes: Option<Vec<String>>,
     pub colocate_with: Option<pgrx::pg_sys::Oid>,
+    pub unique_scope: Option<&'a str>,
 }
 
 impl Request {
@@ -51,17 +56,10 @@ impl Request {
             ))
             .detail(format!("A table has 1 to {MAX_PARTITIONS} partitions.")));
         }
-        match arguments.mapping.ok_or_else(|| null_argument("mapping"))? {
-            "row" => {}
-            "slot" => {
-                return Err(unsupported("mapping \"slot\" is not available in this version")
-                    .hint("Use mapping => 'row'."));
-            }
-            other => {
-                return Err(invalid_argument(format!("unknown mapping \"{other}\""))
-                    .hint("Use mapping => 'row'."));
-            }
-        }
+        let mapping = mapping::parse(arguments.mapping.ok_or_else(|| null_argument("mapping"))?)?;
+        let scope = arguments.unique_scope.ok_or_else(|| null_argument("unique_scope"))?;
+        let unique_scope = UniqueScope::parse(scope)?;
+        mapping::check_scope(mapping, unique_scope)?;
         let existing = match arguments.existing.ok_or_else(|| null_argument("existing"))? {
             "attach" => Existing::Attach,
             "copy" => Existing::Copy,
@@ -82,7 +80,7 @@ impl Request {
             return Err(unsupported("colocation is not available in this version")
                 .hint("Leave out colocate_with."));
         }
-        Ok(Self { relation, column, partitions, existing })
+        Ok(Self { relation, column, partitions, mapping, existing, unique_scope })
     }
 }
 

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::children;
 use super::sql::{one, required, rows};
+use super::{children, mapping};
 use crate::catalog;
 use crate::error::{self, OrRaise, PssError};
 use crate::router::Router;
@@ -154,6 +154,16 @@ fn pss_follow_alter_table() {
         follow_renamed().or_raise();
         keep_columns().or_raise();
         refuse_nested().or_raise();
+        mapping::refuse_new_unique().or_raise();
+    }
+}
+
+/// Event trigger on ddl_command_end of CREATE INDEX: refuses unique keys where rows of one key may
+/// be in several partitions.
+#[pg_extern(sql = false)]
+fn pss_refuse_unique() {
+    if catalog::installed() {
+        mapping::refuse_new_unique().or_raise();
     }
 }
 

@@ -5,6 +5,7 @@
 //! It never fails because pss is unwell: without fresh weights, shared memory's
 //! room or a complete map it still finds a legal partition, and counts that.
 
+mod by_slot;
 mod draw;
 mod memo;
 mod record;
@@ -21,6 +22,7 @@ use crate::error::{PssError, Result, not_preloaded};
 use crate::map::Map;
 use crate::meta::{self, Meta};
 use crate::shmem::{self, cache};
+use by_slot::SureHomes;
 use draw::Drawer;
 use memo::Memo;
 use record::Asked;
@@ -52,6 +54,7 @@ pub struct Router {
     locked: Vec<bool>,
     drawer: Option<Box<Drawer>>,
     memo: Memo,
+    sure_homes: SureHomes,
     tally: Tally,
     batch: Vec<Asked>,
 }
@@ -106,6 +109,7 @@ impl Router {
             locked: vec![false; n],
             drawer: None,
             memo: Memo::default(),
+            sure_homes: SureHomes::default(),
             tally: Tally::new(n),
             batch: Vec::new(),
         })
@@ -134,6 +138,9 @@ impl Router {
     pub fn route_known(&mut self, key: Option<pg_sys::Datum>, door: Door) -> Result<Option<u16>> {
         let key = key.ok_or_else(|| self.null_key())?;
         self.refresh()?;
+        if self.maps_by_slot() {
+            return self.place_by_slot(key, None, None, door).map(Some);
+        }
         let known = self.known(self.meta.key.hash(key))?;
         if let Some(home) = known {
             self.tally.count(&self.meta, home, false, door, Found::Cached);
@@ -182,6 +189,10 @@ impl Router {
         self.batch.clear();
         for (row, key) in keys.iter().enumerate() {
             let key = key.ok_or_else(|| self.null_key())?;
+            if self.maps_by_slot() {
+                homes.push(self.place_by_slot(key, None, None, door)?);
+                continue;
+            }
             let hash = self.meta.key.hash(key);
             let known = self.known(hash)?;
             homes.push(known.unwrap_or(0));
@@ -205,6 +216,9 @@ impl Router {
     /// Records that rows of `key` are in `partition`, as rebuilding the map
     /// does. Returns where the key lives; another partition is a contradiction.
     pub fn adopt(&mut self, key: pg_sys::Datum, partition: u16) -> Result<u16> {
+        if self.maps_by_slot() {
+            return self.allow_by_slot(key, partition);
+        }
         let asked = Asked { named: Some(partition), adopting: true, ..self.asked(key) };
         self.settle_one(asked).map(|asked| asked.home)
     }
@@ -212,6 +226,9 @@ impl Router {
     /// Sends a key whose row is about to be stored in `partition` through the
     /// protocol, once more. Returns where the key lives.
     pub fn confirm(&mut self, key: pg_sys::Datum, partition: u16) -> Result<u16> {
+        if self.maps_by_slot() {
+            return self.allow_by_slot(key, partition);
+        }
         let asked = Asked { named: Some(partition), ..self.asked(key) };
         self.settle_one(asked).map(|asked| asked.home)
     }
@@ -233,6 +250,9 @@ impl Router {
     ) -> Result<u16> {
         let key = key.ok_or_else(|| self.null_key())?;
         self.refresh()?;
+        if self.maps_by_slot() {
+            return self.place_by_slot(key, size, named, door);
+        }
         let asked = Asked { size, named, ..self.asked(key) };
         if let Some(home) = self.known(asked.hash)? {
             self.tally.count(&self.meta, home, named.is_some(), door, Found::Cached);

@@ -210,7 +210,7 @@ impl Router {
     }
 
     /// The row map, opened with the first key that needs it.
-    fn open_map(&mut self) -> Result<Map> {
+    pub(super) fn open_map(&mut self) -> Result<Map> {
         match self.map.take() {
             Some(map) => Ok(map),
             None => {

@@ -13,10 +13,10 @@ use rand::{RngCore, SeedableRng};
 use super::brain;
 use super::memory::{self, Memory};
 use super::{commit, history, report};
-use crate::catalog::{self, Epoch, ShardedTable};
+use crate::catalog::{self, Epoch, Mapping, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{clock, guc, inputs, rights, sampler};
+use crate::{clock, guc, inputs, map, rights, sampler};
 
 /// Sizes change slowly: how often they are read, in milliseconds.
 const SIZE_INTERVAL_MS: i32 = 60_000;
@@ -114,8 +114,9 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
     }
     let changed = brain::worth_an_epoch(&last.weights, &plan.shares);
     let number = if changed {
-        let epoch = next_epoch(&last, &plan.shares, table.slots);
+        let epoch = next_epoch(&last, &plan.shares, table)?;
         catalog::insert_epoch(relation, &epoch, &reason, Some(report::as_json(table, &plan)))?;
+        map::slots::record(table, &epoch)?;
         report::epoch_event(table, &last, &epoch, &reason)?;
         commit::publish_at_commit(relation, epoch.number, valid_until);
         epoch.number
@@ -144,20 +145,27 @@ fn last_epoch(table: &ShardedTable) -> Result<Epoch> {
         return Ok(epoch);
     }
     let weights = table.capacity_shares();
-    let slots = SlotTable::build(&weights, table.slots);
+    let mut slots = SlotTable::build(&weights, table.slots);
+    if table.mapping == Mapping::Slot {
+        slots = map::slots::reassign(table, &slots, &weights)?;
+    }
     let number = newest.map_or(0, |n| n + 1);
     let epoch = Epoch { number, weights, salt: fresh_salt(), slots };
     catalog::insert_epoch(table.relation, &epoch, "shares by capacity", None)?;
+    map::slots::record(table, &epoch)?;
     Ok(epoch)
 }
 
-fn next_epoch(last: &Epoch, shares: &[f64], slots: usize) -> Epoch {
-    let slots = if last.slots.len() == slots {
-        last.slots.reassign(shares)
+/// In slot mode the slots come as near to the shares as their homes allow.
+fn next_epoch(last: &Epoch, shares: &[f64], table: &ShardedTable) -> Result<Epoch> {
+    let slots = if last.slots.len() != table.slots {
+        SlotTable::build(shares, table.slots)
+    } else if table.mapping == Mapping::Slot {
+        map::slots::reassign(table, &last.slots, shares)?
     } else {
-        SlotTable::build(shares, slots)
+        last.slots.reassign(shares)
     };
-    Epoch { number: last.number + 1, weights: shares.to_vec(), salt: fresh_salt(), slots }
+    Ok(Epoch { number: last.number + 1, weights: shares.to_vec(), salt: fresh_salt(), slots })
 }
 
 /// An epoch's salt decides which keys collide in a slot: it must not be

@@ -53,6 +53,11 @@ impl VirtualKey {
         VirtualKey::draw(key_hash, 0, KEY_SALT, 0, epoch, slots)
     }
 
+    /// The virtual key of a whole slot, without hash bits.
+    pub fn of_slot(epoch: u32, slot: u16) -> VirtualKey {
+        VirtualKey::from_parts(epoch, slot, 0)
+    }
+
     fn from_parts(epoch: u32, slot: u16, hash: u32) -> VirtualKey {
         VirtualKey(
             u64::from(epoch) << (SLOT_BITS + HASH_BITS)

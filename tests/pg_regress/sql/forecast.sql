@@ -131,7 +131,7 @@ SELECT * FROM pss_forecast('t');
 SELECT pss_alter_table('t', 'naive');
 RESET ROLE;
 GRANT SELECT ON t TO regress_pss_watcher;
-GRANT EXECUTE ON FUNCTION pss_alter_table(regclass, text) TO regress_pss_watcher;
+GRANT EXECUTE ON FUNCTION pss_alter_table(regclass, text, text, text) TO regress_pss_watcher;
 SET ROLE regress_pss_watcher;
 SELECT bool_and(partition IN (0, 1)) IS NOT FALSE AS allowed FROM pss_forecast('t');
 SELECT pss_alter_table('t', 'naive');
