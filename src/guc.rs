@@ -45,7 +45,7 @@ pub static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 pub static MAX_TABLES: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static MAX_PARTITIONS: GucSetting<i32> = GucSetting::<i32>::new(4096);
 /// Kilobytes.
-pub static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(8 * 1024);
+pub static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 
 pub fn init() {
     GucRegistry::define_enum_guc(
@@ -204,7 +204,7 @@ pub fn init_for_start() {
         c"Shared memory for the writers' cache of key to partition.",
         c"Eight bytes a key.",
         &CACHE_SIZE,
-        (512, 16 * 1024 * 1024),
+        (4096, 16 * 1024 * 1024),
         GucContext::Postmaster,
         GucFlags::UNIT_KB,
     );

@@ -6,6 +6,7 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pss_core::key_hash;
 
 use crate::error::{PssError, Result};
 
@@ -15,6 +16,8 @@ use crate::error::{PssError, Result};
 pub struct KeyType {
     pub type_oid: pg_sys::Oid,
     pub collation: pg_sys::Oid,
+    /// Width in bytes of a whole number, which is hashed by us.
+    integer: Option<u8>,
     hash: *mut pg_sys::FmgrInfo,
     equal: *mut pg_sys::FmgrInfo,
 }
@@ -37,12 +40,24 @@ impl KeyType {
                 .detail("It has no hash operator class with an extended hash function.")
                 .hint("Choose a distribution column of another type."));
             }
-            Ok(Self { type_oid, collation, hash, equal })
+            let integer = match pg_sys::getBaseType(type_oid) {
+                pg_sys::INT2OID => Some(2),
+                pg_sys::INT4OID => Some(4),
+                pg_sys::INT8OID => Some(8),
+                _ => None,
+            };
+            Ok(Self { type_oid, collation, integer, hash, equal })
         }
     }
 
-    /// 64-bit hash of a value.
+    /// 64-bit hash of a value. Whole numbers of all widths hash alike, and neighbours together.
     pub fn hash(&self, value: pg_sys::Datum) -> u64 {
+        match self.integer {
+            Some(2) => return key_hash::of_integer(i64::from(value.value() as i16)),
+            Some(4) => return key_hash::of_integer(i64::from(value.value() as i32)),
+            Some(_) => return key_hash::of_integer(value.value() as i64),
+            None => {}
+        }
         // SAFETY: the support function takes (value, int8 seed); the value is of this type.
         unsafe {
             let seed = pg_sys::Datum::from(0_i64);

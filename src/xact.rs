@@ -14,6 +14,7 @@ use pss_core::level::CLASSES;
 use crate::error::PssError;
 use crate::shmem::claims;
 use crate::shmem::tables::PartitionShared;
+use crate::shmem::written;
 
 /// Partitions whose counts a transaction can take back exactly; what goes to
 /// more of them ages out with the epoch.
@@ -109,7 +110,11 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_voi
     use pg_sys::XactEvent::*;
     match event {
         XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => finish(true),
-        XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE => finish(false),
+        XACT_EVENT_COMMIT => {
+            written::at_commit();
+            finish(false);
+        }
+        XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE => finish(false),
         XACT_EVENT_PRE_PREPARE => refuse_marks(),
         _ => {}
     }
@@ -132,6 +137,7 @@ extern "C-unwind" fn refuse_marks() {
 /// At commit the transaction is visible to all already: who waited for a mark finds what it left.
 fn finish(aborted: bool) {
     claims::unpin_all();
+    written::forget();
     claims::unmark_down_to(0);
     crate::router::none_in_use();
     let state = state();
@@ -156,8 +162,11 @@ unsafe extern "C-unwind" fn at_subtransaction(
     let level = unsafe { raw_nest_level() } as usize;
     let state = state();
     match event {
-        SUBXACT_EVENT_START_SUB if level < MAX_LEVELS => {
-            state.inbox_at[level] = state.inbox;
+        SUBXACT_EVENT_START_SUB => {
+            if level < MAX_LEVELS {
+                state.inbox_at[level] = state.inbox;
+            }
+            written::at_savepoint(level);
         }
         SUBXACT_EVENT_ABORT_SUB => {
             if level < MAX_LEVELS {
@@ -165,6 +174,7 @@ unsafe extern "C-unwind" fn at_subtransaction(
             }
             // Claims are held only within one call of the router, which the error has ended.
             claims::unpin_all();
+            written::at_savepoint_abort(level);
             crate::statements::at_savepoint_abort(level as i32);
         }
         SUBXACT_EVENT_COMMIT_SUB => crate::statements::at_savepoint_commit(level as i32),

@@ -277,6 +277,7 @@ impl Router {
     }
 
     /// The home of a key that this statement has met, or that the writers' cache knows.
+    #[inline]
     fn known(&mut self, hash: u64) -> Result<Option<u16>> {
         match self.memo.get(hash48(hash)) {
             Some(home) => Ok(Some(home)),

@@ -15,9 +15,9 @@ use super::{BATCH, Router, hash48, own_snapshot, wait};
 use crate::error::{PssError, Result};
 use crate::leaves;
 use crate::map::{self, Entry, Hit, Map};
-use crate::shmem::cache;
 use crate::shmem::claims::{self, ClaimKey};
 use crate::shmem::tables::TableShared;
+use crate::shmem::{cache, written};
 
 /// A key that the router is asked for, and what it has found out.
 #[derive(Clone, Copy)]
@@ -180,6 +180,9 @@ impl Router {
                     partition: asked.home,
                     virtual_key: virtual_key.to_i64(),
                 });
+                if let (Some(shared), Some(tag)) = (self.meta.shared, tag) {
+                    written::remember(shared, tag, asked.hash48, asked.home);
+                }
             } else if let (Some(shared), Some(tag), Some(hit)) = (self.meta.shared, tag, settled)
                 && !hit.own
             {

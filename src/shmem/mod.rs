@@ -11,6 +11,7 @@ pub mod claims;
 pub mod databases;
 pub mod statements;
 pub mod tables;
+pub mod written;
 
 use std::mem::{align_of, size_of};
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
@@ -73,11 +74,10 @@ impl Layout {
     }
 }
 
-/// Words of the writers' cache: a power of two, at least 2^16 so that the
-/// index and the stored tag together hold all 48 hash bits.
+/// Words of the writers' cache, a power of two.
 fn cache_words() -> usize {
     let words = guc::CACHE_SIZE.get() as usize * 1024 / size_of::<u64>();
-    (words + 1).next_power_of_two() / 2
+    ((words + 1).next_power_of_two() / 2).max(cache::MIN_WORDS)
 }
 
 fn sizes() -> (usize, usize, usize) {

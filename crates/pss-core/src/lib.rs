@@ -22,6 +22,8 @@ pub mod cohort;
 pub mod control;
 /// Quota dispatch: which partition the next new key goes to.
 pub mod dispatch;
+/// Hashes of data keys that keep neighbours together.
+pub mod key_hash;
 /// Dispatch to the partition whose peaks a key raises least.
 pub mod level;
 /// Statements under way, and the time that is their own.
