@@ -18,8 +18,16 @@ use crate::rights::require_read_write;
 use crate::router::{self, hash48, wait};
 use crate::shmem::{self, claims};
 
-/// How long a move is tried before it is given up.
+/// How long a move is tried before it is given up, where lock_timeout does not say.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+fn patience() -> Duration {
+    // SAFETY: the variable behind lock_timeout, milliseconds; 0: none.
+    match u64::try_from(unsafe { pg_sys::LockTimeout }) {
+        Ok(milliseconds) if milliseconds > 0 => Duration::from_millis(milliseconds),
+        _ => PATIENCE,
+    }
+}
 
 #[pg_extern(sql = false)]
 fn pss_move_key(
@@ -70,7 +78,7 @@ fn move_key(
             }
         }
         claims::unmark_down_to(first_mark);
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience() {
             return Err(in_the_way(relation));
         }
         leaf::back_off();
@@ -167,7 +175,7 @@ impl Task {
             drop(memory);
             match outcome {
                 Batch::NothingLeft => break,
-                Batch::InTheWay if waiting_since.elapsed() > PATIENCE => {
+                Batch::InTheWay if waiting_since.elapsed() > patience() => {
                     return Err(in_the_way(self.relation));
                 }
                 Batch::InTheWay => {
