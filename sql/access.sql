@@ -5,4 +5,4 @@ GRANT USAGE ON SCHEMA pss TO PUBLIC;
 GRANT SELECT ON pss.node, pss.sharded_table, pss.partition, pss.map_state, pss.epoch TO PUBLIC;
 
 -- Observations: monitoring roles; table owners see theirs through the views.
-GRANT SELECT ON pss.sample, pss.outlook, pss.forecast, pss.forecast_model, pss.score, pss.event, pss.move TO pg_monitor;
+GRANT SELECT ON pss.sample, pss.outlook, pss.forecast, pss.forecast_model, pss.score, pss.event, pss.move, pss.map_cleaning TO pg_monitor;

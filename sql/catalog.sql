@@ -216,6 +216,29 @@ CREATE TABLE pss.event (
 );
 COMMENT ON TABLE pss.event IS 'decision log: what pss did and why';
 
+CREATE TABLE pss.map_cleaning (
+    relation    regclass    PRIMARY KEY,
+    began_at    timestamptz,
+    cleaned_at  timestamptz,
+    next_entry  bigint,
+    deleted     bigint      NOT NULL DEFAULT 0,
+    entries     bigint      NOT NULL DEFAULT 0,
+    noted_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    noted_xid   bigint      NOT NULL,
+    old_xid     bigint,
+    orphans     bigint      NOT NULL DEFAULT 0,
+    duplicates  bigint      NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pss.map_cleaning IS 'how far the cleaning of each row map has come, and what it has removed';
+COMMENT ON COLUMN pss.map_cleaning.cleaned_at IS 'when a pass over the whole map last ended';
+COMMENT ON COLUMN pss.map_cleaning.next_entry IS 'where the pass under way goes on; NULL: none is';
+COMMENT ON COLUMN pss.map_cleaning.deleted IS 'rows deleted from the partitions, as counted by the server, when the last pass began';
+COMMENT ON COLUMN pss.map_cleaning.entries IS 'entries of the map when the last pass began, estimated';
+COMMENT ON COLUMN pss.map_cleaning.noted_xid IS 'the transaction that was to come next at noted_at';
+COMMENT ON COLUMN pss.map_cleaning.old_xid IS 'entries of earlier transactions are older than pss.reservation_ttl';
+COMMENT ON COLUMN pss.map_cleaning.orphans IS 'entries removed because no row had their key';
+COMMENT ON COLUMN pss.map_cleaning.duplicates IS 'entries removed because another one said the same';
+
 CREATE TABLE pss.move (
     move_id        bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     relation       regclass         NOT NULL,

@@ -30,3 +30,12 @@ AS 'MODULE_PATHNAME', 'pss_move_keys_wrapper';
 COMMENT ON PROCEDURE pss_move_keys(regclass, int, int, bigint, int, interval)
 IS 'moves keys from one partition to another, all or so many, and commits after each batch; stopped half-way, it goes on when called again';
 REVOKE ALL ON PROCEDURE pss_move_keys(regclass, int, int, bigint, int, interval) FROM PUBLIC;
+
+CREATE FUNCTION pss_clean_map(relation regclass)
+RETURNS TABLE (orphans bigint, duplicates bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_clean_map_wrapper';
+COMMENT ON FUNCTION pss_clean_map(regclass)
+IS 'removes entries of the row map that no row stands behind, or that say what another one says; how many of each. The worker does it by itself';
+REVOKE ALL ON FUNCTION pss_clean_map(regclass) FROM PUBLIC;

@@ -245,3 +245,24 @@ COMMENT ON VIEW pss.moves IS 'keys that were moved between partitions, a row for
 COMMENT ON COLUMN pss.moves.bytes IS 'size of the moved rows as stored, without indexes';
 COMMENT ON COLUMN pss.moves.seconds IS 'time from the first try to the commit';
 GRANT SELECT ON pss.moves TO PUBLIC;
+
+CREATE VIEW pss.stat_map WITH (security_barrier) AS
+SELECT t.relation,
+       m.map,
+       pg_catalog.pg_stat_get_live_tuples(m.map) AS entries,
+       pg_catalog.pg_total_relation_size(m.map) AS bytes,
+       c.orphans,
+       c.duplicates,
+       pg_catalog.date_trunc('second', c.cleaned_at) AS cleaned_at
+FROM pss.sharded_table t
+JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
+LEFT JOIN pss.map_cleaning c ON c.relation OPERATOR(pg_catalog.=) t.relation
+WHERE pg_catalog.has_table_privilege(t.relation, 'SELECT')
+ORDER BY t.relation::pg_catalog.text;
+COMMENT ON VIEW pss.stat_map IS 'row maps: size, and what cleaning has removed';
+COMMENT ON COLUMN pss.stat_map.entries IS 'entries of the map, estimated';
+COMMENT ON COLUMN pss.stat_map.bytes IS 'heap and index';
+COMMENT ON COLUMN pss.stat_map.orphans IS 'entries removed because no row had their key';
+COMMENT ON COLUMN pss.stat_map.duplicates IS 'entries removed because another one said the same';
+COMMENT ON COLUMN pss.stat_map.cleaned_at IS 'when a pass over the whole map last ended';
+GRANT SELECT ON pss.stat_map TO PUBLIC;

@@ -263,6 +263,7 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "forecast_model",
             "score",
             "move",
+            "map_cleaning",
         ] {
             Spi::run_with_args(
                 &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),

@@ -31,6 +31,8 @@ pub static WEIGHTS_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 pub static SAMPLE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(14 * 24 * 60);
 /// Milliseconds.
 pub static METRIC_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+/// Seconds.
+pub static RESERVATION_TTL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 /// Minutes.
 pub static HISTORY_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(5 * 7 * 24 * 60);
 pub static GAIN: GucSetting<f64> = GucSetting::<f64>::new(0.8);
@@ -108,6 +110,15 @@ pub fn init() {
         (60, 525_600),
         GucContext::Sighup,
         GucFlags::UNIT_MIN,
+    );
+    define_int(
+        c"pss.reservation_ttl",
+        c"Time after which a data key without rows may lose its home.",
+        c"So long a call of pss_get_partition holds for rows that are still to come.",
+        &RESERVATION_TTL,
+        (0, 31_536_000),
+        GucContext::Suset,
+        GucFlags::UNIT_S,
     );
     define_int(
         c"pss.metric_ttl",

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::latest;
 
 pub use handle::{BATCH, Entry, Hit, Map};
+pub use upkeep::Stored;
 
 /// Makes the empty row map of a table and its (incomplete) state; returns the
 /// map. A member of the extension without a dependency on the user's table, so

@@ -265,7 +265,7 @@ fn in_transaction<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
 }
 
 /// The sharded table, if the caller may move its keys now.
-fn movable(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
+pub fn movable(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
     let relation = owned(relation)?;
     if !shmem::available() {
         return Err(error::not_preloaded());

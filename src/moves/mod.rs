@@ -3,6 +3,7 @@
 //!
 //! - [`mover`]: the protocol: mark, wait, lock, carry
 //! - [`leaf`]: waiting for a leaf's writers, its lock, its keys
+//! - [`clean`]: orphaned and duplicate entries of the row map; [`state`] remembers how far it came
 //! - [`settings`]: settings that hold for a few statements
 //! - [`call`]: `pss_move_key`, `CALL pss_move_keys`
 //!
@@ -11,8 +12,11 @@
 //! transaction, change their home.
 
 mod call;
+mod clean;
 mod leaf;
 mod mover;
 mod settings;
+mod state;
 
+pub use clean::clean_if_due;
 pub use mover::carries;

@@ -120,9 +120,7 @@ impl Mover {
             )
             .hint("SELECT * FROM pss.partitions lists them."));
         };
-        // SAFETY: a catalog look-up.
-        let kind = unsafe { pg_sys::get_rel_relkind(partition.leaf) } as u8;
-        if kind == pg_sys::RELKIND_RELATION {
+        if is_local(partition.leaf) {
             return Ok(partition.number);
         }
         Err(PssError::new(
@@ -135,6 +133,11 @@ impl Mover {
 
     fn partition(&self, number: u16) -> Option<&catalog::Partition> {
         self.table.partitions.iter().find(|p| p.number == number)
+    }
+
+    /// The partitions that are stored on this server.
+    pub fn local_partitions(&self) -> impl Iterator<Item = &catalog::Partition> {
+        self.table.partitions.iter().filter(|p| is_local(p.leaf))
     }
 
     fn leaf(&self, number: u16) -> pg_sys::Oid {
@@ -312,6 +315,11 @@ impl Mover {
             owner
         }
     }
+}
+
+fn is_local(leaf: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::get_rel_relkind(leaf) as u8 == pg_sys::RELKIND_RELATION }
 }
 
 /// While it lives, this session's UPDATE may carry rows.

@@ -10,7 +10,7 @@ use super::{history, process};
 use crate::catalog;
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{guc, map, partitions};
+use crate::{guc, map, moves, partitions};
 
 /// A task of the database.
 pub struct DatabaseTask {
@@ -29,10 +29,11 @@ pub const DATABASE_TASKS: [DatabaseTask; 2] = [
     DatabaseTask { name: "retention of events", run: retain_events },
 ];
 
-pub const TABLE_TASKS: [TableTask; 3] = [
+pub const TABLE_TASKS: [TableTask; 4] = [
     TableTask { name: "history", run: history::fold },
     TableTask { name: "retention", run: retain },
     TableTask { name: "analyze", run: analyze },
+    TableTask { name: "cleaning of the row map", run: moves::clean_if_due },
 ];
 
 /// Rows deleted from one table at a time.

@@ -30,6 +30,8 @@ pub mod level;
 pub mod own_time;
 /// Shadow scores: what other placements would have achieved.
 pub mod score;
+/// A set of hashes that never forgets a member.
+pub mod seen;
 /// Slot mode: the homes that slots have had, and epochs that give them few new ones.
 pub mod slot_history;
 /// The slot table: virtual key space to partitions, in proportion to weight.
