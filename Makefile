@@ -3,8 +3,8 @@
 # PG chooses the major of PostgreSQL (15, 16, 17, 18; default: what is installed, else one is
 # installed); PG_CONFIG names one server exactly. PROFILE=dev builds in seconds what tests need; the
 # default, release, is what users get. RUNS=5 repeats the demo and sums up, KEEP=1
-# leaves its last server running to look at. docs/benchmarks.md says how to read bench-forecast;
-# RIVAL=1 compares with augurs' AutoETS, too (minutes).
+# leaves its last server running to look at. docs/benchmarks.md says how to read bench-forecast
+# (RIVAL=1 compares with augurs' AutoETS, too: minutes) and bench-routing.
 
 PG ?= any
 export PROFILE ?= release

@@ -26,7 +26,7 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
             Pass { bench, variant, repetition, client: &mut client, stored: 0 }
                 .all(figures)
                 .with_context(|| variant.name)?;
-            eprintln!("bulk, repetition {}: {} done", repetition + 1, variant.name);
+            bench.tell(&format!("bulk, repetition {}: {} done", repetition + 1, variant.name));
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use super::cases::{Case, Keys};
 use super::figures::{Figures, Reading};
 use super::variants::{self, Variant};
-use super::{Bench, processor, waits};
+use super::{Bench, Burst, processor, waits};
 use crate::account::run;
 
 /// By this name the server knows pgbench's sessions.
@@ -48,7 +48,7 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
                     .with_context(|| format!("{} of {}", case.name(), variant.name))?;
                 figures.readings.push(reading);
             }
-            eprintln!("repetition {}: {} done", repetition + 1, case.name());
+            bench.tell(&format!("repetition {}: {} done", repetition + 1, case.name()));
         }
     }
     Ok(())
@@ -69,7 +69,7 @@ fn load(bench: &Bench, client: &mut Client) -> Result<()> {
             variants::fill(client, table, rows).with_context(|| format!("fill {table}"))?;
         }
         client.batch_execute(&format!("VACUUM ANALYZE {table}"))?;
-        eprintln!("loaded {table}");
+        bench.tell(&format!("loaded {table}"));
     }
     client.batch_execute("CHECKPOINT")?;
     Ok(())
@@ -88,6 +88,7 @@ fn once(
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
 
     let postmaster = processor::parent(processor::backend(client)?);
+    let siblings = postmaster.map(processor::children).unwrap_or_default();
     let used = || postmaster.and_then(processor::of_ended_children);
     let before = used();
     let mut pgbench = bench.cluster.client_program("pgbench");
@@ -96,7 +97,10 @@ fn once(
         .env("PGAPPNAME", APPLICATION)
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
         .arg(format!("--client={clients}"))
-        .arg(format!("--time={}", bench.wishes.seconds))
+        .arg(match bench.burst {
+            Burst::Seconds(seconds) => format!("--time={seconds}"),
+            Burst::Transactions(each) => format!("--transactions={each}"),
+        })
         .arg("--file")
         .arg(file.path())
         .arg("postgres");
@@ -107,7 +111,9 @@ fn once(
     } else {
         run(&mut pgbench)?
     };
-    processor::await_end_of(client, APPLICATION)?;
+    if let Some(postmaster) = postmaster {
+        processor::await_sessions(client, postmaster, &siblings)?;
+    }
     let (rows, per_second) = outcome(&output)?;
     Ok(Reading {
         case,

@@ -30,7 +30,7 @@ use clap::Args;
 use crate::runner::Session;
 use crate::server::{Cluster, Options};
 use cases::Case;
-use figures::Figures;
+use figures::{Figures, Quantity};
 use variants::Variant;
 
 /// What to measure, and where to leave the result.
@@ -56,15 +56,34 @@ pub struct Wishes {
     out: Option<PathBuf>,
 }
 
+/// Columns that tables may take.
+const WIDTH: usize = 120;
+
+/// How long pgbench runs.
+#[derive(Clone, Copy, Debug)]
+enum Burst {
+    Seconds(u32),
+    /// So many transactions of each client.
+    Transactions(u32),
+}
+
 /// What all measuring needs to know.
 struct Bench<'a> {
     cluster: &'a Cluster,
     wishes: &'a Wishes,
+    burst: Burst,
     cases: Vec<Case>,
     variants: Vec<&'static Variant>,
 }
 
 impl Bench<'_> {
+    /// Tells whoever waits that something is done.
+    fn tell(&self, done: &str) {
+        if matches!(self.burst, Burst::Seconds(_)) {
+            eprintln!("{done}");
+        }
+    }
+
     fn wants(&self, case: Case) -> bool {
         self.cases.contains(&case)
     }
@@ -90,9 +109,9 @@ pub fn run(session: &Session, wishes: &Wishes) -> Result<()> {
         variants::PARTITIONS,
         wishes.runs
     );
-    let figures = measure(&cluster, wishes)
+    let figures = measure(&cluster, wishes, Burst::Seconds(wishes.seconds))
         .map_err(|e| e.context(format!("the server's log ends:\n{}", cluster.log_tail())))?;
-    report::print(&figures);
+    println!("{}", report::text(&figures));
     match &wishes.out {
         Some(file) => report::write(file, &figures),
         None => Ok(()),
@@ -112,8 +131,41 @@ fn options() -> Options {
         .set("log_min_messages", "warning")
 }
 
+/// Measures everything in small, which takes seconds: for the tests, so that this cannot rot.
+///
+/// # Errors
+/// Also if a case has no figure for a variant that takes part in it.
+pub fn rehearse(cluster: &Cluster) -> Result<()> {
+    let wishes = Wishes {
+        runs: 1,
+        rows: 2000,
+        seconds: 1,
+        cases: Vec::new(),
+        variants: Vec::new(),
+        out: None,
+    };
+    let figures = measure(cluster, &wishes, Burst::Transactions(20))?;
+    let wide = report::text(&figures).lines().find(|line| line.len() > WIDTH).map(str::to_owned);
+    ensure!(wide.is_none(), "a line is longer than {WIDTH}: {wide:?}");
+    let has_pgbench = cluster.has_client_program("pgbench");
+    for case in cases::ALL.into_iter().filter(|case| case.is_bulk() || has_pgbench) {
+        for variant in figures.variants.iter().filter_map(|name| variants::by_name(name)) {
+            let figure = figures.ratio(case, variant.name, Quantity::Time);
+            let takes_part = case != Case::KeyedSelect || variant.reads;
+            ensure!(
+                figure.is_some() == takes_part,
+                "{} of {}: {figure:?}",
+                case.name(),
+                variant.name
+            );
+        }
+    }
+    ensure!(figures.map_sizes.iter().all(|size| size.bytes_per_key > 0.0), "a map weighs nothing");
+    Ok(())
+}
+
 /// Measures on a fresh cluster.
-fn measure(cluster: &Cluster, wishes: &Wishes) -> Result<Figures> {
+fn measure(cluster: &Cluster, wishes: &Wishes, burst: Burst) -> Result<Figures> {
     let cases = cases::chosen(&wishes.cases)?;
     let mut client = cluster.connect("postgres")?;
     client.batch_execute("CREATE EXTENSION pss")?;
@@ -127,7 +179,7 @@ fn measure(cluster: &Cluster, wishes: &Wishes) -> Result<Figures> {
             }
         }
     }
-    let bench = Bench { cluster, wishes, cases, variants: usable };
+    let bench = Bench { cluster, wishes, burst, cases, variants: usable };
     figures.describe(&bench);
     bulk::measure(&bench, &mut figures)?;
     crowd::measure(&bench, &mut figures)?;

@@ -3,13 +3,17 @@
 //! On a busy machine it is steadier than time by the clock. Must never be taken for it: what waits
 //! for a lock or a disk costs none.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use postgres::Client;
 
 /// Ticks a second in /proc: the kernel's USER_HZ, the same whatever its own timer does.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Longest time that ended sessions may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Processor time in seconds that a process has used.
 pub fn of_process(pid: i32) -> Option<f64> {
@@ -49,15 +53,29 @@ pub fn backend(client: &mut Client) -> Result<i32> {
     Ok(client.query_one("SELECT pg_backend_pid()", &[])?.get(0))
 }
 
-/// Waits until the sessions of an application are gone and waited for.
-pub fn await_end_of(client: &mut Client, application: &str) -> Result<()> {
-    let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-    while client.query_one(left, &[&application])?.get::<_, i64>(0) > 0 {
+/// The processes that `pid` has started and not yet waited for.
+pub fn children(pid: i32) -> BTreeSet<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&child| parent(child) == Some(pid)).collect()
+}
+
+/// Waits until the postmaster has waited for all sessions that began after it had the children
+/// `before`: only then their time is in [`of_ended_children`].
+pub fn await_sessions(client: &mut Client, postmaster: i32, before: &BTreeSet<i32>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // A worker that began meanwhile is in the view; a session that ended is not.
+        let at_work = "SELECT pid FROM pg_stat_activity WHERE backend_type <> 'client backend'";
+        let workers: BTreeSet<i32> =
+            client.query(at_work, &[])?.iter().map(|row| row.get(0)).collect();
+        let left = children(postmaster);
+        if left.iter().all(|pid| before.contains(pid) || workers.contains(pid)) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "sessions of pgbench do not end");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // A session leaves the view a moment before it ends.
-    std::thread::sleep(Duration::from_millis(50));
-    Ok(())
 }
 
 #[cfg(test)]

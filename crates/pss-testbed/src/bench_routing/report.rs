@@ -10,106 +10,111 @@ use super::figures::{Figures, Quantity};
 use super::variants::NATIVE;
 
 /// Kinds of wait that are printed for a variant, most frequent first.
-const WAITS_SHOWN: usize = 5;
+const WAITS_SHOWN: usize = 4;
 
-/// Prints everything.
-pub fn print(figures: &Figures) {
-    let time = |f: &Figures, case, variant: &str| f.per_row(case, variant, Quantity::Time);
-    let processor =
-        |f: &Figures, case, variant: &str| f.per_row(case, variant, Quantity::Processor);
-    let throughput = |f: &Figures, case, variant: &str| f.ratio(case, variant, Quantity::Time);
-    let thrift = |f: &Figures, case, variant: &str| f.ratio(case, variant, Quantity::Processor);
-    table(figures, "throughput relative to native_hash (above 1 is faster)", 2, throughput);
-    table(figures, "microseconds a row, by the clock", 2, time);
-    table(figures, "rows per processor time of the sessions, relative to native_hash", 2, thrift);
-    table(figures, "microseconds a row, of the sessions' processor time", 2, processor);
-    table(figures, "bytes of write-ahead log a row", 0, |f, case, variant| {
-        f.per_row(case, variant, Quantity::Log)
-    });
-    print_sizes(figures);
-    print_touched(figures);
-    print_waits(figures);
-    for note in &figures.notes {
-        println!("{note}");
-    }
+/// Everything, to be printed.
+pub fn text(figures: &Figures) -> String {
+    let per_row = |quantity| move |case, variant: &str| figures.per_row(case, variant, quantity);
+    let ratio = |quantity| move |case, variant: &str| figures.ratio(case, variant, quantity);
+    let mut parts = vec![
+        table(
+            figures,
+            "throughput relative to native_hash (above 1 is faster)",
+            2,
+            ratio(Quantity::Time),
+        ),
+        table(figures, "microseconds a row, by the clock", 2, per_row(Quantity::Time)),
+        table(
+            figures,
+            "rows per processor time of the sessions, relative to native_hash",
+            2,
+            ratio(Quantity::Processor),
+        ),
+        table(
+            figures,
+            "microseconds a row, of the sessions' processor time",
+            2,
+            per_row(Quantity::Processor),
+        ),
+        table(figures, "bytes of write-ahead log a row", 0, per_row(Quantity::Log)),
+        sizes(figures),
+        log_after_checkpoint(figures),
+        touched(figures),
+        waits(figures),
+        section("left out", figures.notes.iter().cloned()),
+    ];
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
 }
 
-/// Prints a line for each case that has a cell, a column for each variant.
+/// A title and its lines; nothing without lines.
+fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { String::new() } else { format!("{title}\n{}\n", lines.join("\n")) }
+}
+
+/// A line for each case that has a cell, a column for each variant.
 fn table(
     figures: &Figures,
     title: &str,
     places: usize,
-    cell: impl Fn(&Figures, Case, &str) -> Option<f64>,
-) {
-    let width = |variant: &str| variant.len().max(6);
-    print!("\n{title}\n{:24}", "");
-    figures.variants.iter().for_each(|v| print!(" {v:>0$}", width(v)));
-    println!();
-    for &case in &figures.cases {
-        let cells: Vec<_> = figures.variants.iter().map(|v| (v, cell(figures, case, v))).collect();
-        if cells.iter().all(|(_, value)| value.is_none()) {
-            continue;
-        }
-        print!("{:24}", case.name());
-        for (variant, value) in cells {
-            let text = value.map_or("-".to_owned(), |value| format!("{value:.places$}"));
-            print!(" {text:>0$}", width(variant));
-        }
-        println!();
-    }
-}
-
-fn print_sizes(figures: &Figures) {
-    if !figures.map_sizes.is_empty() {
-        println!("\nrow map, bytes a key (heap and index), after one load / after REINDEX");
-    }
-    for size in &figures.map_sizes {
-        println!("  {:8}{:>7.1}{:>8.1}", size.key_type, size.bytes_per_key, size.reindexed);
-    }
-    let Some(native) = figures.after_checkpoint.iter().find(|l| l.variant == NATIVE) else {
-        return;
+    cell: impl Fn(Case, &str) -> Option<f64>,
+) -> String {
+    let row = |name: &str, cell: &dyn Fn(&str) -> String| {
+        let cells = figures.variants.iter().map(|v| format!(" {:>1$}", cell(v), v.len().max(6)));
+        format!("{name:24}{}", cells.collect::<String>())
     };
-    println!("\nwrite-ahead log a row right after a checkpoint, keys in no order: known / new");
-    for logged in &figures.after_checkpoint {
-        println!("  {:12}{:>7.0}{:>8.0}", logged.variant, logged.known, logged.new);
-    }
-    for logged in figures.after_checkpoint.iter().filter(|l| l.variant != NATIVE) {
-        println!(
-            "  {} beyond {NATIVE}: {:.0} and {:.0}",
-            logged.variant,
-            logged.known - native.known,
-            logged.new - native.new
-        );
-    }
+    let lines = figures.cases.iter().filter_map(|&case| {
+        figures.variants.iter().find_map(|variant| cell(case, variant))?;
+        Some(row(&case.name(), &|variant| match cell(case, variant) {
+            Some(value) => format!("{value:.places$}"),
+            None => "-".to_owned(),
+        }))
+    });
+    let heading = format!("{title}\n{}", row("", &str::to_owned));
+    section(&heading, lines)
 }
 
-fn print_touched(figures: &Figures) {
-    if !figures.touched.is_empty() {
-        println!("\npartitions that a prepared look-up by key scans / locks");
-    }
-    for touched in &figures.touched {
-        println!("  {:16}{:>3}{:>4}", touched.variant, touched.scanned, touched.locked);
-    }
+fn sizes(figures: &Figures) -> String {
+    let lines = figures.map_sizes.iter().map(|size| {
+        format!("{:24} {:6.1} {:6.1}", size.key_type, size.bytes_per_key, size.reindexed)
+    });
+    section("row map, bytes a key (heap and index) after one load, and after REINDEX", lines)
 }
 
-fn print_waits(figures: &Figures) {
-    if !figures.waits.is_empty() {
-        println!("\nwhat active sessions of pgbench were seen at, in percent");
-    }
-    for ((case, variant), seen) in &figures.waits {
+fn log_after_checkpoint(figures: &Figures) -> String {
+    let native = figures.after_checkpoint.iter().find(|logged| logged.variant == NATIVE);
+    let lines = figures.after_checkpoint.iter().filter_map(|logged| {
+        let (known, new) = (logged.known, logged.new);
+        let beyond = native.map(|n| format!("{:+6.0} {:+6.0}", known - n.known, new - n.new))?;
+        Some(format!("{:24} {known:6.0} {new:6.0}   beyond {NATIVE}: {beyond}", logged.variant))
+    });
+    let title =
+        "bytes of write-ahead log a row right after a checkpoint, keys in no order: known, new";
+    section(title, lines)
+}
+
+fn touched(figures: &Figures) -> String {
+    let lines = figures.touched.iter().map(|touched| {
+        format!("{:24} {:6} {:6}", touched.variant, touched.scanned, touched.locked)
+    });
+    section("partitions that a prepared look-up by key scans, and that it locks", lines)
+}
+
+fn waits(figures: &Figures) -> String {
+    let shown = |(_, variant): &&(String, &str)| [NATIVE, "planner", "slot"].contains(variant);
+    let lines = figures.waits.keys().filter(shown).map(|of| {
+        let seen = &figures.waits[of];
         let all: u64 = seen.values().sum();
         let mut events: Vec<_> = seen.iter().collect();
         events.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
         let percent = |times: u64| 100.0 * times as f64 / all as f64;
-        let shown: Vec<String> = events
-            .into_iter()
-            .take(WAITS_SHOWN)
-            .map(|(event, &times)| format!("{event} {:.0}", percent(times)))
-            .collect();
-        if [NATIVE, "planner", "slot"].contains(variant) {
-            println!("  {case:16}{variant:12} {}", shown.join(", "));
-        }
-    }
+        let most = events.iter().take(WAITS_SHOWN);
+        let most: Vec<_> =
+            most.map(|(event, times)| format!("{event} {:.0}", percent(**times))).collect();
+        format!("{:16} {:11} {}", of.0, of.1, most.join(", "))
+    });
+    section("what active sessions of pgbench were seen at, percent of looks", lines)
 }
 
 /// Writes everything as JSON: an object for each case and variant, and one for the rest.

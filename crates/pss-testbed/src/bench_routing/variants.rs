@@ -62,6 +62,11 @@ pub fn chosen(names: &[String]) -> Result<Vec<&'static Variant>> {
     Ok(ALL.iter().filter(wanted).collect())
 }
 
+/// The variant of that name.
+pub fn by_name(name: &str) -> Option<&'static Variant> {
+    ALL.iter().find(|variant| variant.name == name)
+}
+
 /// Whether a variant can be measured on this server.
 pub enum Created {
     Ready,
@@ -140,7 +145,7 @@ fn view_sql(view: &str) -> String {
     match view {
         "sharded_view" => "CREATE VIEW sharded_view AS SELECT id, v, note FROM sharded;
              CREATE TRIGGER route INSTEAD OF INSERT ON sharded_view
-                 FOR EACH ROW EXECUTE FUNCTION pss_view_insert();"
+                 FOR EACH ROW EXECUTE FUNCTION pss_insert_row();"
             .to_owned(),
         _ => rivals::view_sql(view),
     }

@@ -3,6 +3,7 @@
 //! Each test gets a cluster of its own. Must never pass over a crash it did not cause: after each
 //! test the server's log is searched for one.
 
+mod bench;
 mod check;
 mod crash;
 mod crowd;
@@ -44,8 +45,15 @@ impl Default for Context {
     }
 }
 
-const TESTS: &[&[ClusterTest]] =
-    &[crash::TESTS, dump::TESTS, history::TESTS, crowd::TESTS, worker::TESTS, query_log::TESTS];
+const TESTS: &[&[ClusterTest]] = &[
+    bench::TESTS,
+    crash::TESTS,
+    dump::TESTS,
+    history::TESTS,
+    crowd::TESTS,
+    worker::TESTS,
+    query_log::TESTS,
+];
 
 /// Runs the cluster tests whose name matches.
 pub fn cluster_tests(session: &Session, context: &Context, filters: &[String]) -> Result<Tally> {
