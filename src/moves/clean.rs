@@ -17,7 +17,7 @@ use super::call::movable;
 use super::leaf;
 use super::mover::Mover;
 use super::state::{self, State};
-use crate::catalog;
+use crate::catalog::{self, Mapping};
 use crate::error::{OrRaise, Result};
 use crate::map::{Map, Stored};
 use crate::shmem::{claims, tables};
@@ -62,7 +62,7 @@ pub fn clean_if_due(relation: pg_sys::Oid) -> Result<()> {
         return Ok(());
     }
     let Some(table) = catalog::sharded_table(relation)? else { return Ok(()) };
-    if table.map.is_none() || !table.map_complete {
+    if table.map.is_none() || !table.map_complete || table.mapping == Mapping::Slot {
         return Ok(());
     }
     let state = state::read(relation)?;

@@ -73,9 +73,9 @@ impl Mover {
             let name = relation_name(relation);
             return Err(PssError::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("keys of table {name} cannot be moved: it is mapped by slot"),
+                format!("table {name} is mapped by slot"),
             )
-            .detail("Where a row goes is decided by the slot of its key, not by key.")
+            .detail("It has no entries of keys to move or to clean: slots decide where rows go.")
             .hint(format!("Run SELECT pss_alter_table('{name}', mapping => 'row') first.")));
         }
         if table.map.is_none() || !table.map_complete {

@@ -235,3 +235,4 @@ SELECT * FROM pss_check('c');
 SELECT pss_undistribute_table('c');
 SELECT pss_expect_key('t', 1::bigint, 5, now(), now() + '1 hour');
 SELECT pss_move_key('t', 1::bigint, 0);
+SELECT * FROM pss_clean_map('t');
