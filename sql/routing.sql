@@ -81,3 +81,10 @@ RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pss_route_row';
 COMMENT ON FUNCTION pss_route_row()
 IS 'trigger of the inbox partition: routes a row that no other door routed';
+
+-- The view door.
+CREATE FUNCTION pss_insert_row()
+RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_insert_row';
+COMMENT ON FUNCTION pss_insert_row()
+IS 'INSTEAD OF INSERT trigger for views over a sharded table: inserts the row into the table that the trigger names, or the only sharded table under the view';

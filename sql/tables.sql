@@ -1,6 +1,6 @@
 -- Making and unmaking sharded tables. All of them change or read a whole table:
 -- only its owner may, and only roles that were granted the function. The C
--- symbols are in src/partitions/.
+-- symbols are in src/partitions/, those of row triggers in src/doors/guard.rs.
 
 CREATE FUNCTION pss_distribute_table(
     relation            regclass,
@@ -48,15 +48,21 @@ IS 'reads rows, row map and catalog of a sharded table, or of all that one owns,
 
 CREATE FUNCTION pss_keep_home()
 RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'pss_keep_home_wrapper';
+AS 'MODULE_PATHNAME', 'pss_keep_home';
 COMMENT ON FUNCTION pss_keep_home()
-IS 'trigger of sharded tables: refuses an UPDATE of the distribution column or of pss_partition';
+IS 'trigger of sharded tables: refuses an UPDATE that would leave a row in another partition than the home of its key';
 
 CREATE FUNCTION pss_guard_row()
 RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'pss_guard_row_wrapper';
+AS 'MODULE_PATHNAME', 'pss_guard_row';
 COMMENT ON FUNCTION pss_guard_row()
 IS 'trigger of sharded tables with triggers of the user''s: refuses a row whose key is not the one it was routed by';
+
+CREATE FUNCTION pss_adopt_row()
+RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pss_adopt_row';
+COMMENT ON FUNCTION pss_adopt_row()
+IS 'trigger of sharded tables that a subscription writes to: enters the partition of a replicated row into the row map, or refuses the row';
 
 CREATE FUNCTION pss_truncate_map()
 RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -186,6 +186,19 @@ impl Meta {
         })
     }
 
+    /// Numbers of the distribution column and of pss_partition in a leaf, which may have its
+    /// columns in another order.
+    pub fn attributes_in(&self, leaf: pg_sys::Oid) -> (i16, i16) {
+        let column = CString::new(self.table.distribution_column.as_str()).unwrap_or_default();
+        // SAFETY: catalog look-ups by column name.
+        unsafe {
+            (
+                pg_sys::get_attnum(leaf, column.as_ptr()),
+                pg_sys::get_attnum(leaf, PARTITION_COLUMN.as_ptr()),
+            )
+        }
+    }
+
     /// Whether an invalidation came since this description was read.
     pub fn is_stale(&self) -> bool {
         self.stale.get() || ALL_STALE.get()

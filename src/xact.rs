@@ -11,6 +11,7 @@ use std::ffi::c_void;
 use pgrx::prelude::*;
 use pss_core::level::CLASSES;
 
+use crate::doors::frame;
 use crate::error::PssError;
 use crate::shmem::claims;
 use crate::shmem::tables::PartitionShared;
@@ -19,9 +20,6 @@ use crate::shmem::written;
 /// Partitions whose counts a transaction can take back exactly; what goes to
 /// more of them ages out with the epoch.
 const MAX_PENDING: usize = 64;
-
-/// Nested savepoints whose inbox count is put back on rollback.
-const MAX_LEVELS: usize = 32;
 
 #[derive(Clone, Copy)]
 struct Pending {
@@ -32,29 +30,12 @@ struct Pending {
 
 struct State {
     pending: [Option<Pending>; MAX_PENDING],
-    inbox: InboxCount,
-    inbox_at: [InboxCount; MAX_LEVELS],
 }
-
-/// Rows that the inbox trigger has carried on in the running statement.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct InboxCount {
-    rows: u64,
-    /// Whether the rows to come are the statement's own, not those of an INSERT in its WITH.
-    counts: bool,
-}
-
-const NONE: InboxCount = InboxCount { rows: 0, counts: true };
 
 struct StateCell(UnsafeCell<State>);
 // SAFETY: a backend is single-threaded; references to the inside end with each function.
 unsafe impl Sync for StateCell {}
-static STATE: StateCell = StateCell(UnsafeCell::new(State {
-    pending: [None; MAX_PENDING],
-    inbox: NONE,
-    inbox_at: [NONE; MAX_LEVELS],
-}));
+static STATE: StateCell = StateCell(UnsafeCell::new(State { pending: [None; MAX_PENDING] }));
 
 #[allow(clippy::mut_from_ref, reason = "the only access, and single-threaded")]
 fn state() -> &'static mut State {
@@ -83,27 +64,6 @@ pub fn count_new_key(partition: &'static PartitionShared, class: usize, units: u
             return;
         }
     }
-}
-
-/// Counts a row that the inbox trigger carried to its partition.
-pub fn count_inbox_row() {
-    let inbox = &mut state().inbox;
-    inbox.rows += u64::from(inbox.counts);
-}
-
-/// Says whether the rows that go to the inbox next add to the statement's count.
-pub fn let_inbox_count(counts: bool) {
-    state().inbox.counts = counts;
-}
-
-/// Begins the count of a statement; returns that of the one around it.
-pub fn begin_inbox_count() -> InboxCount {
-    std::mem::replace(&mut state().inbox, NONE)
-}
-
-/// Ends the count of a statement and returns it; `outer` goes on.
-pub fn end_inbox_count(outer: InboxCount) -> u64 {
-    std::mem::replace(&mut state().inbox, outer).rows
 }
 
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
@@ -147,7 +107,7 @@ fn finish(aborted: bool) {
             p.partition.take_back(&p.keys, p.units);
         }
     }
-    state.inbox = NONE;
+    frame::at_transaction_end();
     crate::statements::at_transaction_end();
 }
 
@@ -160,18 +120,13 @@ unsafe extern "C-unwind" fn at_subtransaction(
     use pg_sys::SubXactEvent::*;
     // SAFETY: reads the nesting level of the current transaction; raises nothing.
     let level = unsafe { raw_nest_level() } as usize;
-    let state = state();
     match event {
         SUBXACT_EVENT_START_SUB => {
-            if level < MAX_LEVELS {
-                state.inbox_at[level] = state.inbox;
-            }
+            frame::at_savepoint_start(level);
             written::at_savepoint(level);
         }
         SUBXACT_EVENT_ABORT_SUB => {
-            if level < MAX_LEVELS {
-                state.inbox = state.inbox_at[level];
-            }
+            frame::at_savepoint_abort(level);
             // Claims are held only within one call of the router, which the error has ended.
             claims::unpin_all();
             written::at_savepoint_abort(level);

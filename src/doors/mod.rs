@@ -8,13 +8,21 @@
 pub mod call;
 pub mod copy;
 pub mod explain;
+pub mod frame;
+mod guard;
+mod kept;
+mod leaf;
 mod node;
 pub mod planner;
 mod read_ahead;
+mod rehome_node;
+mod rewrite;
 pub mod route_node;
 mod route_plan;
 mod schema_info;
 pub mod trigger;
+mod trigger_call;
+mod view;
 mod volatility;
 
 use std::ffi::{c_char, c_int};
@@ -23,7 +31,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::raw;
-use crate::xact::{self, InboxCount};
+use frame::Frame;
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
 static mut PREVIOUS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
@@ -32,6 +40,7 @@ static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
 /// Installs the hooks and registers the plan node.
 pub fn init() {
     route_node::register();
+    rehome_node::register();
     // SAFETY: _PG_init runs single-threaded; every hook chains to the previous one.
     unsafe {
         PREVIOUS_PLANNER = pg_sys::planner_hook;
@@ -87,7 +96,7 @@ unsafe extern "C-unwind" fn run_utility(
 ) {
     // SAFETY: arguments are passed on; `before_utility` may give another statement.
     unsafe {
-        let outer = xact::begin_inbox_count();
+        let outer = frame::open(is_copy_from(statement));
         let statement = before_utility(statement);
         match PREVIOUS_UTILITY {
             Some(previous) => previous(
@@ -115,6 +124,16 @@ unsafe extern "C-unwind" fn run_utility(
     }
 }
 
+/// Whether the statement is a COPY ... FROM, which calls row triggers by itself.
+unsafe fn is_copy_from(statement: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: a utility statement's node begins with its tag.
+    unsafe {
+        let utility = (*statement).utilityStmt;
+        planner::is(utility, pg_sys::NodeTag::T_CopyStmt)
+            && (*utility.cast::<pg_sys::CopyStmt>()).is_from
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn before_utility(
     statement: *mut pg_sys::PlannedStmt,
@@ -130,11 +149,13 @@ unsafe extern "C-unwind" fn before_utility(
 unsafe extern "C-unwind" fn after_utility(
     statement: *mut pg_sys::PlannedStmt,
     completion: *mut pg_sys::QueryCompletion,
-    outer: InboxCount,
+    outer: Frame,
 ) {
     // SAFETY: the statement that was run, and its completion, if any.
     unsafe {
-        copy::complete(statement, completion, xact::end_inbox_count(outer));
+        let (carried, kept) = frame::close(outer);
+        kept::release(kept);
+        copy::complete(statement, completion, carried);
         crate::worker::after_utility(&*statement);
     }
 }
@@ -149,7 +170,7 @@ unsafe extern "C-unwind" fn run_executor(
 ) {
     // SAFETY: arguments are passed on as they came.
     unsafe {
-        let outer = xact::begin_inbox_count();
+        let outer = frame::open(true);
         match PREVIOUS_RUN {
             Some(previous) => previous(query, direction, count, execute_once),
             None => raw::standard_ExecutorRun(query, direction, count, execute_once),
@@ -167,7 +188,7 @@ unsafe extern "C-unwind" fn run_executor(
 ) {
     // SAFETY: arguments are passed on as they came.
     unsafe {
-        let outer = xact::begin_inbox_count();
+        let outer = frame::open(true);
         match PREVIOUS_RUN {
             Some(previous) => previous(query, direction, count),
             None => raw::standard_ExecutorRun(query, direction, count),
@@ -178,13 +199,22 @@ unsafe extern "C-unwind" fn run_executor(
 
 /// A row that the inbox carried on is a row inserted: the count that the
 /// client sees includes it.
-unsafe fn after_run(query: *mut pg_sys::QueryDesc, outer: InboxCount) {
-    let carried = xact::end_inbox_count(outer);
-    // SAFETY: the executor state of a query that has just run.
+unsafe fn after_run(query: *mut pg_sys::QueryDesc, outer: Frame) {
+    let (carried, kept) = frame::close(outer);
+    // SAFETY: the executor state of a query that has just run, and what its triggers kept.
     unsafe {
+        if !kept.is_null() {
+            release(kept);
+        }
         let state = (*query).estate;
         if carried > 0 && (*query).operation == pg_sys::CmdType::CMD_INSERT && !state.is_null() {
             (*state).es_processed += carried;
         }
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn release(kept: *mut kept::Kept) {
+    // SAFETY: the frame that kept it has been closed.
+    unsafe { kept::release(kept) }
 }

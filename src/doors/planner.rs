@@ -1,15 +1,14 @@
-//! The planner door: finds INSERTs into sharded tables (or into their leaves)
-//! in finished plans and puts the route node under them; before planning,
-//! refuses what no door can do right.
+//! The planner door: finds INSERTs into sharded tables (or into their leaves), and
+//! UPDATEs of their key, in finished plans and puts our nodes under them; before
+//! planning, prepares them for it and refuses what no door can do right.
 
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::route_node;
-use super::route_plan::{self, Target};
-use super::volatility;
+use super::route_plan::{self, Rehome, Target};
+use super::{rehome_node, rewrite, route_node, volatility};
 use crate::error::{OrRaise, PssError, Result};
 use crate::meta::{self, Meta};
 
@@ -27,8 +26,12 @@ pub fn entries<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
     cells.iter().map(|cell| unsafe { cell.ptr_value.cast::<T>() })
 }
 
-unsafe fn is<T>(node: *mut T, tag: pg_sys::NodeTag) -> bool {
-    // SAFETY: every node begins with its tag.
+/// Whether a node is of this kind; null is of none.
+///
+/// # Safety
+/// `node` is null or a live node.
+pub unsafe fn is<T>(node: *mut T, tag: pg_sys::NodeTag) -> bool {
+    // SAFETY: as stated; every node begins with its tag.
     unsafe { !node.is_null() && (*node.cast::<pg_sys::Node>()).type_ == tag }
 }
 
@@ -65,6 +68,9 @@ unsafe fn route_modify_table(
 ) {
     // SAFETY: as in `insert_route_nodes`.
     unsafe {
+        if (*modify).operation == pg_sys::CmdType::CMD_UPDATE {
+            return rehome_modify_table(modify, rtable, next_id);
+        }
         if (*modify).operation != pg_sys::CmdType::CMD_INSERT {
             return;
         }
@@ -90,6 +96,49 @@ unsafe fn route_modify_table(
     }
 }
 
+/// Puts the node under an UPDATE that `rewrite::update` has prepared for it.
+unsafe fn rehome_modify_table(
+    modify: *mut pg_sys::ModifyTable,
+    rtable: *mut pg_sys::List,
+    next_id: &mut c_int,
+) {
+    // SAFETY: as in `insert_route_nodes`.
+    unsafe {
+        let sub = (*modify).plan.lefttree;
+        let junk = |name| {
+            entries::<pg_sys::TargetEntry>((*sub).targetlist)
+                .find(|t| (**t).resjunk && rewrite::named(*t, name))
+                .map(|t| (*t).resno - 1)
+        };
+        let (Some(old_key_at), Some(old_partition_at)) =
+            (junk(rewrite::OLD_KEY), junk(rewrite::OLD_PARTITION))
+        else {
+            return;
+        };
+        // The columns that are set, as the first leaf numbers them.
+        let index = (*(*(*modify).resultRelations).elements).int_value as usize;
+        let Some(rte) = entries::<pg_sys::RangeTblEntry>(rtable).nth(index - 1) else { return };
+        let Some(target) = target_of((*rte).relid).or_raise() else { return };
+        let columns = (*(*(*modify).updateColnosLists).elements).ptr_value.cast::<pg_sys::List>();
+        let at = |attribute: i16| {
+            let n = (*columns).length as usize;
+            let columns = std::slice::from_raw_parts((*columns).elements, n);
+            columns.iter().position(|c| c.int_value == i32::from(attribute))
+        };
+        let Some(partition_at) = at(target.partition_attribute) else { return };
+        let rehome = Rehome {
+            relation: target.relation,
+            key_at: at(target.key_attribute).map_or(old_key_at, |at| at as i16),
+            partition_at: partition_at as i16,
+            old_key_at,
+            old_partition_at,
+        };
+        let (scan, private) = (&rehome_node::SCAN.0, rehome.to_list());
+        (*modify).plan.lefttree = route_plan::wrap(sub, scan, private, |_| false, *next_id);
+        *next_id += 1;
+    }
+}
+
 /// What an INSERT into `relation` needs: nothing, if it is neither a sharded
 /// table nor a leaf of one.
 fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
@@ -109,16 +158,7 @@ fn target_of(relation: pg_sys::Oid) -> Result<Option<Target>> {
         return Ok(Some(parent(&meta)));
     }
     let Some((meta, named)) = meta::table_of_leaf(relation)? else { return Ok(None) };
-    // A leaf may have its columns in another order.
-    let column =
-        std::ffi::CString::new(meta.table.distribution_column.as_str()).unwrap_or_default();
-    // SAFETY: catalog look-ups by column name.
-    let (key_attribute, partition_attribute) = unsafe {
-        (
-            pg_sys::get_attnum(relation, column.as_ptr()),
-            pg_sys::get_attnum(relation, meta::PARTITION_COLUMN.as_ptr()),
-        )
-    };
+    let (key_attribute, partition_attribute) = meta.attributes_in(relation);
     let inbox = named < 0;
     Ok(Some(Target { named, inbox, key_attribute, partition_attribute, ..parent(&meta) }))
 }
@@ -145,9 +185,9 @@ pub unsafe fn check(parse: *mut pg_sys::Query) -> bool {
 unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<bool> {
     // SAFETY: as in `check`.
     unsafe {
-        use pg_sys::CmdType::{CMD_INSERT, CMD_MERGE};
+        use pg_sys::CmdType::{CMD_INSERT, CMD_MERGE, CMD_UPDATE};
         let command = (*parse).commandType;
-        if command != CMD_INSERT && command != CMD_MERGE {
+        if ![CMD_INSERT, CMD_MERGE, CMD_UPDATE].contains(&command) {
             return Ok(false);
         }
         let index = (*parse).resultRelation as usize;
@@ -158,9 +198,13 @@ unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<bool> {
         if command == CMD_MERGE {
             return check_merge(parse, &meta).map(|()| false);
         }
+        if command == CMD_UPDATE {
+            rewrite::update(parse, &meta);
+            return Ok(false);
+        }
         let conflict = (*parse).onConflict;
         if !conflict.is_null() && !(*conflict).arbiterElems.is_null() {
-            add_partition_to_arbiter(conflict, (*parse).resultRelation, &meta);
+            rewrite::add_partition_to_arbiter(conflict, (*parse).resultRelation, &meta);
         }
         Ok(volatility::may_read_ahead(parse, has_row_triggers((*rte).relid)))
     }
@@ -194,40 +238,4 @@ unsafe fn check_merge(parse: *mut pg_sys::Query, meta: &Meta) -> Result<()> {
         .hint("Use INSERT ... ON CONFLICT, or MERGE without an INSERT action."));
     }
     Ok(())
-}
-
-/// Unique keys of a sharded table end in pss_partition. A key lives in one
-/// partition, so a conflict on the rest is a conflict on the whole.
-unsafe fn add_partition_to_arbiter(
-    conflict: *mut pg_sys::OnConflictExpr,
-    relation: c_int,
-    meta: &Meta,
-) {
-    // SAFETY: the arbiter list of the query about to be planned.
-    unsafe {
-        let elements = || entries::<pg_sys::InferenceElem>((*conflict).arbiterElems);
-        let names = |attribute: i16| {
-            elements().any(|element| {
-                let node = (*element).expr;
-                is(node, pg_sys::NodeTag::T_Var)
-                    && (*node.cast::<pg_sys::Var>()).varattno == attribute
-            })
-        };
-        if !names(meta.key_attribute) || names(meta.partition_attribute) {
-            return;
-        }
-        let element =
-            pg_sys::palloc0(size_of::<pg_sys::InferenceElem>()).cast::<pg_sys::InferenceElem>();
-        (*element).xpr.type_ = pg_sys::NodeTag::T_InferenceElem;
-        (*element).expr = pg_sys::makeVar(
-            relation as _,
-            meta.partition_attribute,
-            pg_sys::INT4OID,
-            -1,
-            pg_sys::InvalidOid,
-            0,
-        )
-        .cast();
-        (*conflict).arbiterElems = pg_sys::lappend((*conflict).arbiterElems, element.cast());
-    }
 }

@@ -12,6 +12,7 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::frame;
 use super::node::{self, Methods, RouterCell};
 use super::read_ahead::ReadAhead;
 use super::route_plan::Target;
@@ -20,7 +21,6 @@ use crate::guc::{self, Routing};
 use crate::meta;
 use crate::raw;
 use crate::router::{Door, Router};
-use crate::xact;
 
 /// What the planner makes the node of.
 pub static SCAN: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
@@ -172,7 +172,7 @@ unsafe extern "C-unwind" fn route_row(
             if routing != Routing::Off {
                 check_inbox_suffices(&state.target).or_raise();
             }
-            xact::let_inbox_count(state.target.counts);
+            frame::let_inbox_count(state.target.counts);
             -1
         } else if place.named != -1 {
             let named = place.named;

@@ -7,7 +7,7 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-/// What the planner tells the node, as its custom_private list.
+/// What the planner tells the node under an INSERT, as its custom_private list.
 #[derive(Clone, Copy)]
 pub struct Target {
     /// The sharded table.
@@ -64,6 +64,46 @@ impl Target {
             checked: item(7) != 0,
             counts: item(8) != 0,
             read_ahead: item(9) != 0,
+        }
+    }
+}
+
+/// What the planner tells the node under an UPDATE of the key, as its custom_private
+/// list. Places are those of the subplan's columns, from 0.
+#[derive(Clone, Copy)]
+pub struct Rehome {
+    /// The sharded table.
+    pub relation: pg_sys::Oid,
+    /// The new key; where only pss_partition is set, the old one.
+    pub key_at: i16,
+    pub partition_at: i16,
+    pub old_key_at: i16,
+    pub old_partition_at: i16,
+}
+
+impl Rehome {
+    /// As a custom_private list.
+    pub fn to_list(self) -> *mut pg_sys::List {
+        integers(&[
+            self.relation.to_u32() as i32,
+            i32::from(self.key_at),
+            i32::from(self.partition_at),
+            i32::from(self.old_key_at),
+            i32::from(self.old_partition_at),
+        ])
+    }
+
+    /// # Safety
+    /// `list` was made by `to_list`.
+    pub unsafe fn from_list(list: *mut pg_sys::List) -> Self {
+        // SAFETY: as stated.
+        let item = |i: usize| unsafe { (*(*list).elements.add(i)).int_value };
+        Self {
+            relation: (item(0) as u32).into(),
+            key_at: item(1) as i16,
+            partition_at: item(2) as i16,
+            old_key_at: item(3) as i16,
+            old_partition_at: item(4) as i16,
         }
     }
 }

@@ -1,22 +1,21 @@
 //! The trigger door: BEFORE INSERT on the inbox partition, for every path that
 //! has no plan of ours (COPY, logical replication, pss.routing = trigger).
 //!
-//! The row is inserted into its leaf through the executor's own functions, as
-//! COPY does it: constraints, indexes, generated columns and the leaf's
-//! triggers apply. SQL would not do: it would check the user's rights on the
-//! leaf, and row security not at all.
-
-use std::ffi::CString;
-use std::ptr::null_mut;
+//! The row is inserted into its leaf through the executor's own functions (`leaf`).
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::error::{OrRaise, PssError, Result, not_preloaded};
+use super::frame;
+use super::kept::{self, Kept};
+use super::trigger_call::{BEFORE_INSERT, Call};
+use crate::catalog::relation_name;
+use crate::error::{OrRaise, PssError, Result};
 use crate::guc::{self, Routing};
-use crate::meta::{self, Meta, PARTITION_COLUMN};
-use crate::router::{Door, Router};
-use crate::{shmem, slot, xact};
+use crate::router::Door;
+use crate::slot;
+
+const MADE_BY: &str = "pss_distribute_table creates the trigger where it belongs.";
 
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_pss_route_row() -> &'static pg_sys::Pg_finfo_record {
@@ -24,28 +23,20 @@ pub extern "C" fn pg_finfo_pss_route_row() -> &'static pg_sys::Pg_finfo_record {
     &V1
 }
 
+/// BEFORE INSERT of an inbox: takes the row to its partition.
+///
+/// # Safety
+/// Called by the function manager.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn pss_route_row(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: called by the function manager; the trigger data is checked before use.
-    unsafe {
-        let data = (*call).context.cast::<pg_sys::TriggerData>();
-        if data.is_null() || (*data.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_TriggerData
-        {
-            misuse("it is not a trigger call").raise();
-        }
-        let before_row_insert =
-            pg_sys::TRIGGER_EVENT_INSERT | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE;
-        if (*data).tg_event != before_row_insert {
-            misuse("it is not a BEFORE INSERT row trigger").raise();
-        }
-        if carry((*data).tg_relation, (*data).tg_trigslot).or_raise() {
-            xact::count_inbox_row();
-        }
-        // NULL: nothing is left for the inbox to store.
-        (*call).isnull = false;
-        pg_sys::Datum::from(0_usize)
+    // SAFETY: as stated; the call is checked before use.
+    let call = unsafe { Call::of(call, "pss_route_row", BEFORE_INSERT, MADE_BY) }.or_raise();
+    if kept::using(|kept| carry(kept, &call)).or_raise() {
+        frame::count_inbox_row();
     }
+    // NULL: nothing is left for the inbox to store.
+    pg_sys::Datum::from(0_usize)
 }
 
 fn misuse(why: &str) -> PssError {
@@ -54,65 +45,75 @@ fn misuse(why: &str) -> PssError {
         "pss_route_row can only be the trigger of an inbox partition",
     )
     .detail(format!("As called, {why}."))
-    .hint("pss_distribute_table creates the trigger where it belongs.")
+    .hint(MADE_BY)
 }
 
 /// Takes the row to its partition; false if a trigger there kept it out.
-unsafe fn carry(inbox: pg_sys::Relation, row: *mut pg_sys::TupleTableSlot) -> Result<bool> {
-    if !shmem::available() {
-        return Err(not_preloaded());
-    }
-    // SAFETY: the relation the trigger fired on, open for its duration.
-    let inbox_oid = unsafe { (*inbox).rd_id };
-    let Some((meta, -1)) = meta::table_of_leaf(inbox_oid)? else {
+fn carry(kept: &mut Kept, call: &Call) -> Result<bool> {
+    let inbox = kept.partition(call.relation_oid())?.filter(|p| p.number < 0);
+    let Some(inbox) = inbox else {
         return Err(misuse("its table is not the inbox of a sharded table"));
     };
-    check_routing(&meta)?;
-    check_transition_tables(&meta)?;
-    // SAFETY: the row has the inbox's columns.
+    check_routing(inbox.table)?;
+    if !inbox.may_carry {
+        check_row_security(
+            inbox.table,
+            "The row came by the inbox: by its name, by COPY, or with pss.routing = trigger.",
+        )?;
+        check_transition_tables(
+            inbox.table,
+            "The row came by COPY, or with pss.routing = trigger.",
+        )?;
+        kept.let_carry(call.relation_oid());
+    }
+    let table = kept.table(inbox.table)?;
+    // SAFETY: the row has the inbox's columns, and outlives the call.
     unsafe {
-        let key = key_of(&meta, inbox_oid, row);
-        let partition = Router::of(meta.clone())?.route(key, None, Door::Trigger)?;
-        let Some(position) = meta.position(partition) else {
-            return Err(misuse("its table has changed under it"));
-        };
-        insert(meta.table.partitions[position].leaf, inbox, row, partition)
+        let key = slot::column(call.row(), inbox.key_attribute);
+        let partition = table.router.route(key, None, Door::Trigger)?;
+        let meta = table.router.meta().clone();
+        table.writer.begin_row();
+        let stored = table.writer.insert(&meta, partition, call.relation(), call.row())?;
+        Ok(stored.is_some())
     }
 }
 
-fn check_routing(meta: &Meta) -> Result<()> {
-    let name = || crate::catalog::relation_name(meta.table.relation);
-    if guc::ROUTING.get() == Routing::Off {
-        return Err(PssError::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("a row for \"{}\" names no partition", name()),
-        )
-        .detail("pss.routing is off.")
-        .hint("SET pss.routing = planner, or give pss_partition."));
+/// An error if the session wants no routing.
+pub fn check_routing(table: pg_sys::Oid) -> Result<()> {
+    if guc::ROUTING.get() != Routing::Off {
+        return Ok(());
     }
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("a row for \"{}\" names no partition", relation_name(table)),
+    )
+    .detail("pss.routing is off.")
+    .hint("SET pss.routing = planner, or give pss_partition."))
+}
+
+/// An error if policies would have to be checked, which a trigger cannot do. `came`: how the
+/// row came to it.
+pub fn check_row_security(table: pg_sys::Oid, came: &str) -> Result<()> {
     // SAFETY: a catalog look-up for the current user; the table exists.
-    let security =
-        unsafe { pg_sys::check_enable_rls(meta.table.relation, pg_sys::InvalidOid, true) };
+    let security = unsafe { pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true) };
     if security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+        let name = relation_name(table);
         return Err(PssError::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!(
-                "row security applies to \"{}\", and its policies cannot be checked here",
-                name()
-            ),
+            format!("row security applies to \"{name}\", and its policies cannot be checked here"),
         )
-        .detail("The row came by the inbox: by its name, by COPY, or with pss.routing = trigger.")
-        .hint(format!("INSERT INTO {} with pss.routing = planner.", name())));
+        .detail(came)
+        .hint(format!("INSERT INTO {name} with pss.routing = planner.")));
     }
     Ok(())
 }
 
 /// The rows of a transition table are collected where the statement inserts them:
 /// rows that this trigger carries on would be missing from it.
-fn check_transition_tables(meta: &Meta) -> Result<()> {
+pub fn check_transition_tables(table: pg_sys::Oid, came: &str) -> Result<()> {
     // SAFETY: the trigger list stays as long as our reference to the parent.
     let collects = unsafe {
-        let parent = pg_sys::RelationIdGetRelation(meta.table.relation);
+        let parent = pg_sys::RelationIdGetRelation(table);
         let triggers = (*parent).trigdesc;
         let collects = !triggers.is_null()
             && (*triggers).trig_insert_new_table
@@ -129,10 +130,10 @@ fn check_transition_tables(meta: &Meta) -> Result<()> {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!(
             "a trigger of \"{}\" has a transition table, which would miss rows that come by the inbox",
-            crate::catalog::relation_name(meta.table.relation)
+            relation_name(table)
         ),
     )
-    .detail("The row came by COPY, or with pss.routing = trigger.")
+    .detail(came)
     .hint("Use INSERT with pss.routing = planner; COPY into another table first."))
 }
 
@@ -146,85 +147,5 @@ fn fires(trigger: &pg_sys::Trigger) -> bool {
         b'R' => replica,
         b'O' => !replica,
         _ => false,
-    }
-}
-
-unsafe fn key_of(
-    meta: &Meta,
-    inbox: pg_sys::Oid,
-    row: *mut pg_sys::TupleTableSlot,
-) -> Option<pg_sys::Datum> {
-    let column = CString::new(meta.table.distribution_column.as_str()).unwrap_or_default();
-    // SAFETY: the column exists in every partition of the table.
-    unsafe {
-        let attribute = pg_sys::get_attnum(inbox, column.as_ptr());
-        slot::column(row, attribute)
-    }
-}
-
-/// Inserts the row into a leaf, with everything an INSERT does below tuple routing;
-/// false if a BEFORE trigger of the leaf kept it out.
-unsafe fn insert(
-    leaf: pg_sys::Oid,
-    inbox: pg_sys::Relation,
-    row: *mut pg_sys::TupleTableSlot,
-    partition: u16,
-) -> Result<bool> {
-    // SAFETY: the leaf is locked by the router; all that is made here is released here.
-    unsafe {
-        let relation = pg_sys::table_open(leaf, pg_sys::RowExclusiveLock as i32);
-        if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
-            return Err(PssError::new(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("partition {partition} is a foreign table, which the inbox cannot reach"),
-            )
-            .detail("The row came by COPY, or with pss.routing = trigger.")
-            .hint("Use INSERT with pss.routing = planner."));
-        }
-        let attribute = pg_sys::get_attnum(leaf, PARTITION_COLUMN.as_ptr());
-        let slot =
-            pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
-        copy_columns(inbox, row, relation, slot);
-        *(*slot).tts_values.add(attribute as usize - 1) = pg_sys::Datum::from(i32::from(partition));
-        *(*slot).tts_isnull.add(attribute as usize - 1) = false;
-        (*slot).tts_tableOid = leaf;
-
-        let estate = pg_sys::CreateExecutorState();
-        (*estate).es_output_cid = pg_sys::GetCurrentCommandId(true);
-        let info =
-            pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-        pg_sys::InitResultRelInfo(info, relation, 0, null_mut(), 0);
-        pg_sys::ExecOpenIndices(info, false);
-        pg_sys::ExecSimpleRelationInsert(info, estate, slot);
-        pg_sys::ExecCloseIndices(info);
-        let stored = (*slot).tts_tid.ip_posid != pg_sys::InvalidOffsetNumber;
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
-        pg_sys::FreeExecutorState(estate);
-        pg_sys::table_close(relation, pg_sys::NoLock as i32);
-        Ok(stored)
-    }
-}
-
-/// Copies the row by reference, column by name: an attached leaf may have its
-/// columns in another order.
-unsafe fn copy_columns(
-    inbox: pg_sys::Relation,
-    row: *mut pg_sys::TupleTableSlot,
-    leaf: pg_sys::Relation,
-    slot: *mut pg_sys::TupleTableSlot,
-) {
-    // SAFETY: both descriptors belong to partitions of one table; the row outlives the slot's use.
-    unsafe {
-        let map = pg_sys::convert_tuples_by_name((*inbox).rd_att, (*leaf).rd_att);
-        let n = (*(*inbox).rd_att).natts;
-        slot::deform(row, n as i16);
-        if map.is_null() {
-            std::ptr::copy_nonoverlapping((*row).tts_values, (*slot).tts_values, n as usize);
-            std::ptr::copy_nonoverlapping((*row).tts_isnull, (*slot).tts_isnull, n as usize);
-            pg_sys::ExecStoreVirtualTuple(slot);
-        } else {
-            pg_sys::execute_attr_map_slot((*map).attrMap, row, slot);
-            pg_sys::free_conversion_map(map);
-        }
     }
 }

@@ -1,6 +1,5 @@
-//! Trigger functions that keep a sharded table whole, whatever door rows come by.
-
-use std::ffi::CStr;
+//! Trigger functions that follow what is done to a sharded table as a whole: it is truncated,
+//! altered, dropped, given triggers. Those that see to its rows are in `doors`.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -9,106 +8,10 @@ use super::sql::{one, required, rows};
 use super::{children, mapping};
 use crate::catalog;
 use crate::error::{self, OrRaise, PssError};
-use crate::router::Router;
-use crate::{map, meta, moves};
+use crate::map;
 
 type RowResult<'a> =
     std::result::Result<Option<PgHeapTuple<'a, pgrx::AllocatedByPostgres>>, pgrx::PgTriggerError>;
-
-/// BEFORE UPDATE of a parent, only WHEN key or partition change: refuses (0A000).
-#[pg_trigger(sql = false)]
-fn pss_keep_home<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
-    if carried_by_mover(trigger).or_raise() {
-        return Ok(trigger.new());
-    }
-    let table = catalog::relation_name(root_of(trigger.relid()?));
-    PssError::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot change the distribution column or pss_partition of a row of {table}"),
-    )
-    .detail("The row would have to move to its new key's partition.")
-    .hint("Delete the row and insert it with its new key.")
-    .raise()
-}
-
-/// Whether the UPDATE is a mover's.
-fn carried_by_mover(trigger: &pgrx::PgTrigger<'_>) -> error::Result<bool> {
-    let Ok(leaf) = trigger.relid() else { return Ok(false) };
-    let Some((table, _)) = meta::table_of_leaf(leaf)? else { return Ok(false) };
-    let column =
-        std::ffi::CString::new(table.table.distribution_column.as_str()).unwrap_or_default();
-    // SAFETY: a BEFORE UPDATE row trigger has two rows, of the shape of its relation.
-    unsafe {
-        let data = trigger.trigger_data();
-        let value = |row, column: &CStr| {
-            let mut null = false;
-            let attribute = i32::from(pg_sys::get_attnum(leaf, column.as_ptr()));
-            let shape = (*data.tg_relation).rd_att;
-            let value = pg_sys::heap_getattr(row, attribute, shape, &mut null);
-            (!null).then_some(value)
-        };
-        let old = value(data.tg_trigtuple, &column);
-        let new = value(data.tg_newtuple, &column);
-        let partition = value(data.tg_newtuple, meta::PARTITION_COLUMN);
-        let (Some(old), Some(new), Some(partition)) = (old, new, partition) else {
-            return Ok(false);
-        };
-        let partition = partition.value() as i32;
-        Ok(table.key.equal(old, new) && moves::carries(&table, table.key.hash(new), partition))
-    }
-}
-
-/// BEFORE INSERT of leaves, last: the row's key must be the one it was routed by, for a user's
-/// trigger may have changed it (23514).
-#[pg_trigger(sql = false)]
-fn pss_guard_row<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
-    let leaf = trigger.relid()?;
-    let row = trigger.new();
-    if let Some((table, number)) = meta::table_of_leaf(leaf).or_raise()
-        && let Ok(number) = u16::try_from(number)
-    {
-        let column =
-            std::ffi::CString::new(table.table.distribution_column.as_str()).unwrap_or_default();
-        let key = key_of(trigger, leaf, &column);
-        let home = Router::of(table.clone())
-            .and_then(|mut router| match key {
-                Some(key) => router.confirm(key, number),
-                None => Ok(number),
-            })
-            .or_raise();
-        if home != number {
-            PssError::new(
-                PgSqlErrorCode::ERRCODE_CHECK_VIOLATION,
-                format!("a trigger changed the data key of a row routed to partition {number}"),
-            )
-            .detail(format!("The key it has now lives in partition {home}."))
-            .hint("Set the key before the row is inserted, not in a BEFORE ROW trigger.")
-            .raise();
-        }
-    }
-    Ok(row)
-}
-
-/// The key of the row that the trigger was called for; `None`: NULL.
-fn key_of(
-    trigger: &pgrx::PgTrigger<'_>,
-    leaf: pg_sys::Oid,
-    column: &CStr,
-) -> Option<pg_sys::Datum> {
-    let mut null = false;
-    // SAFETY: a BEFORE INSERT row trigger has a row, of the shape of its relation.
-    unsafe {
-        let data = trigger.trigger_data();
-        let attribute = pg_sys::get_attnum(leaf, column.as_ptr());
-        let value = pg_sys::heap_getattr(
-            data.tg_trigtuple,
-            i32::from(attribute),
-            (*data.tg_relation).rd_att,
-            &mut null,
-        );
-        (!null).then_some(value)
-    }
-}
 
 /// AFTER TRUNCATE of a parent: keys without rows have no home.
 #[pg_trigger(sql = false)]
@@ -118,13 +21,6 @@ fn pss_truncate_map<'a>(trigger: &'a pgrx::PgTrigger<'a>) -> RowResult<'a> {
         map::truncate(relation).or_raise();
     }
     Ok(None)
-}
-
-/// The topmost parent of a leaf.
-fn root_of(relation: pg_sys::Oid) -> pg_sys::Oid {
-    let root =
-        one::<pg_sys::Oid>("SELECT pg_catalog.pg_partition_root($1)::oid", &[relation.into()]);
-    root.ok().flatten().unwrap_or(relation)
 }
 
 /// Event trigger on sql_drop: forgets sharded tables and partitions that were dropped. Harmless

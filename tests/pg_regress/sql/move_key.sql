@@ -45,7 +45,9 @@ INSERT INTO t VALUES (2, 'last') RETURNING pss_partition = 1 - :was2 AS follows;
 SELECT * FROM pss_check('t');
 
 -- By hand a row goes nowhere.
+\set VERBOSITY sqlstate
 UPDATE t SET pss_partition = 1 - pss_partition WHERE k = 1;
+\set VERBOSITY default
 
 -- Many at a time.
 SELECT sum(pss_move_key('t', k, 0)) > 0 AS moved FROM (SELECT DISTINCT k FROM t WHERE k <= 20) AS k;

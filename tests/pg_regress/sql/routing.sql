@@ -370,15 +370,6 @@ MERGE INTO u USING (VALUES (1, 'merged'), (99, 'x')) AS s (k, v) ON u.k = s.k
     WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (s.k, s.v);
 SELECT k, v FROM u WHERE k = 1;
 
--- UPDATE of the key or of pss_partition
-UPDATE t SET k = k + 1 WHERE k = 7000;
-UPDATE t SET pss_partition = 3 WHERE k = 7000;
-UPDATE t SET v = 'plain' WHERE k = 7000;
-UPDATE t SET k = k, pss_partition = pss_partition WHERE k = 7000;
-INSERT INTO u VALUES (1, 'x') ON CONFLICT (k) DO UPDATE SET k = 77;
-INSERT INTO u VALUES (1, 'x') ON CONFLICT (k) DO UPDATE SET k = 77;
-SELECT DISTINCT k, v FROM t WHERE k = 7000;
-
 -- transactions: what is rolled back leaves no mapping
 BEGIN;
 INSERT INTO t VALUES (9000, 'kept');
