@@ -13,7 +13,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test in-server-test regress isolation cluster-test readme-test demo bench-forecast bench-routing clean help
+.PHONY: build install check-core test in-server-test regress isolation matrix cluster-test readme-test demo bench-forecast bench-routing clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -36,6 +36,9 @@ regress: ## regression files only, tests/pg_regress
 
 isolation: ## isolation specs only, tests/isolation
 	@$(TESTBED) isolation --pg $(PG)
+
+matrix: ## every form of statement by every door, docs/statements.md; ACCEPT=1 writes that page
+	@$(TESTBED) matrix --pg $(PG) $(if $(ACCEPT),--accept)
 
 cluster-test: ## crash, restart, dump and crowd tests only
 	@$(TESTBED) cluster --pg $(PG)

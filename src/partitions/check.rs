@@ -163,7 +163,8 @@ const EPOCHS: &str = "
 const DATA: &str = "
     WITH located AS MATERIALIZED (<located>),
          placed AS MATERIALIZED (
-             SELECT key, partition, <hash>($1, key) AS hash FROM located WHERE key IS NOT NULL),
+             SELECT key, partition, <hash>($1, key) AS hash FROM located
+             WHERE key IS DISTINCT FROM NULL),
          entry AS MATERIALIZED (<entries>),
          -- One row a hash: joined by hash, however large the table.
          home AS MATERIALIZED (
@@ -178,7 +179,8 @@ const DATA: &str = "
     SELECT 'rows in the inbox', format('%s rows; pss_rebuild_map() routes them', rows)
     FROM (<stranded>) AS stranded WHERE rows > 0
     UNION ALL
-    SELECT 'row without a key', format('in partition %s', partition) FROM located WHERE key IS NULL
+    SELECT 'row without a key', format('in partition %s', partition) FROM located
+    WHERE key IS NOT DISTINCT FROM NULL
     UNION ALL
     SELECT '<unknown>',
            format('%s keys, such as %L in partition %s', count(*), min(key),

@@ -87,7 +87,7 @@ pub fn make_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid, key: &str) -> Resu
         parent,
         &format!(
             "BEFORE UPDATE ON {{}} FOR EACH ROW
-             WHEN (NOT (OLD.{key_name} {equal} NEW.{key_name}) OR NEW.{key_name} IS NULL
+             WHEN (NOT (OLD.{key_name} {equal} NEW.{key_name}) OR NEW.{key_name} IS NOT DISTINCT FROM NULL
                    OR OLD.pss_partition <> NEW.pss_partition OR NEW.pss_partition IS NULL)
              EXECUTE FUNCTION {schema}.pss_keep_home()"
         ),

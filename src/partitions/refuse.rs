@@ -182,7 +182,10 @@ pub fn null_keys(table: &Description) -> Result<()> {
         return Ok(());
     }
     let column = ident(&table.key.name);
-    let query = format!("SELECT true FROM {} WHERE {column} IS NULL LIMIT 1", table.table);
+    let query = format!(
+        "SELECT true FROM {} WHERE {column} IS NOT DISTINCT FROM NULL LIMIT 1",
+        table.table
+    );
     if one::<bool>(&query, &[])?.is_none() {
         return Ok(());
     }

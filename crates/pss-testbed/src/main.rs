@@ -11,6 +11,7 @@ mod cluster_tests;
 mod demo;
 mod extension;
 mod libclang;
+mod matrix;
 mod paths;
 mod runner;
 mod server;
@@ -68,6 +69,8 @@ enum Command {
     Regress(Files),
     /// Run the isolation specs, tests/isolation
     Isolation(Files),
+    /// Run every form of statement by every door, tests/matrix, and compare docs/statements.md
+    Matrix(Files),
     /// Run the tests on whole clusters: crash, restart, dump, standby, crowds
     Cluster {
         #[command(flatten)]
@@ -147,6 +150,10 @@ fn execute(command: Command) -> Result<Option<Tally>> {
             let session = Session::open(selection.server.pg)?;
             runner::isolation(&session, &selection.filters, accept).map(Some)
         }
+        Command::Matrix(Files { selection, accept }) => {
+            let session = Session::open(selection.server.pg)?;
+            matrix::matrix(&session, &selection.filters, accept).map(Some)
+        }
         Command::Cluster { selection, context } => {
             let session = Session::open(selection.server.pg)?;
             cluster_tests::cluster_tests(&session, &context, &selection.filters).map(Some)
@@ -182,6 +189,7 @@ fn all(wanted: Wanted) -> Result<Tally> {
     let context = cluster_tests::Context::default();
     tally.rung("in_server", || runner::in_server(&session));
     tally.rung("regress", || runner::regress(&session, &[], false));
+    tally.rung("matrix", || matrix::matrix(&session, &[], false));
     tally.rung("isolation", || runner::isolation(&session, &[], false));
     tally.rung("cluster", || cluster_tests::cluster_tests(&session, &context, &[]));
     tally.rung("readme", || runner::readme(&session));

@@ -220,6 +220,11 @@ impl Cluster {
         Ok(config.connect(NoTls)?)
     }
 
+    /// The socket it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.path().join(format!(".s.PGSQL.{}", self.port()))
+    }
+
     /// Creates an empty database.
     pub fn create_database(&self, name: &str) -> Result<()> {
         self.connect("postgres")?.batch_execute(&format!("CREATE DATABASE \"{name}\""))?;
