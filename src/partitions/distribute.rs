@@ -12,7 +12,7 @@ use super::children::{self, Storage};
 use super::describe::Description;
 use super::portrait::{Keys, Portrait, strip_grants};
 use super::request::{Existing, Request};
-use super::sql::{free_name, ident, one, run, sibling, texts};
+use super::sql::{free_name, ident, lock_extension, one, run, sibling, texts};
 use super::{adopt, rebuild, refuse};
 use crate::catalog::{self, Mapping, as_extension_owner, relation_name};
 use crate::error::{Result, not_preloaded};
@@ -29,6 +29,7 @@ pub fn distribute(request: &Request) -> Result<pg_sys::Oid> {
     let name = relation_name(request.relation);
     refuse::wrong_kind(&Description::of(request.relation, &request.column)?)?;
     run(&format!("LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"))?;
+    lock_extension();
     // Under the lock: what is read from here on stays true.
     let table = Description::of(request.relation, &request.column)?;
     refuse::wrong_kind(&table)?;

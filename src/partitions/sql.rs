@@ -97,6 +97,18 @@ pub fn extension_schema() -> Result<String> {
     Ok(one::<String>(query, &[])?.unwrap_or_default())
 }
 
+/// Waits for others who are sharding a table. The row map becomes a member of the extension, which
+/// locks that in common with others; then triggers depend on it, which locks it against all others:
+/// two sessions that did so at once would wait for each other.
+pub fn lock_extension() {
+    // SAFETY: looks the extension up and locks it up to the end of the transaction.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"pss".as_ptr(), false);
+        let exclusive = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        pg_sys::LockDatabaseObject(pg_sys::ExtensionRelationId, extension, 0, exclusive);
+    }
+}
+
 /// The error that the transaction keeps one snapshot (25001): it would not see all rows that are
 /// there once the locks are held.
 pub fn require_latest_snapshot() -> Result<()> {

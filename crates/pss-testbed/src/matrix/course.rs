@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::door::Door;
 use super::inspect::inspect;
-use super::judge::{Verdict, compare, hinted};
+use super::judge::{Verdict, compare, refused_table};
 use super::script::{Fixture, Form};
 use super::side::Side;
 use super::statement::{Outcome, Statement};
@@ -38,7 +38,7 @@ pub fn run_door(
             let without = |verdict| Ran { verdict, twin_fails: Vec::new() };
             cells.push(match &refused {
                 _ if form.not.iter().any(|name| name == door.name) => without(Verdict::NotPostgres),
-                Some(outcome) => without(hinted(outcome).map_or_else(
+                Some(outcome) => without(refused_table(outcome).map_or_else(
                     || Verdict::Wrong(format!("cannot be sharded: {outcome:?}")),
                     Verdict::Refused,
                 )),

@@ -72,14 +72,18 @@ pub fn compare(statement: &Statement, sharded: &Outcome, twin: &Outcome) -> Verd
 
 /// The refusal that a failed statement is, if it is one.
 fn refusal(outcome: &Outcome) -> Option<Refusal> {
-    let Outcome::Failed { sqlstate, .. } = outcome else { return None };
-    if REFUSALS.contains(&sqlstate.as_str()) { hinted(outcome) } else { None }
+    hinted(outcome, &REFUSALS)
 }
 
-/// The refusal that an error with a hint is, whatever its SQLSTATE.
-pub fn hinted(outcome: &Outcome) -> Option<Refusal> {
+/// The refusal to shard a table, if it is one.
+pub fn refused_table(outcome: &Outcome) -> Option<Refusal> {
+    // "undefined function": a type without the hash functions of an operator class.
+    hinted(outcome, &[&REFUSALS[..], &["42883"]].concat())
+}
+
+fn hinted(outcome: &Outcome, sqlstates: &[&str]) -> Option<Refusal> {
     let Outcome::Failed { sqlstate, message, hint, .. } = outcome else { return None };
-    (!hint.is_empty()).then(|| Refusal {
+    (!hint.is_empty() && sqlstates.contains(&sqlstate.as_str())).then(|| Refusal {
         sqlstate: sqlstate.clone(),
         message: general(message),
         hint: general(hint),
