@@ -83,7 +83,7 @@ fn kill_backend(cluster: &mut Cluster, context: &Context) -> Result<()> {
     crash_rounds(cluster, context, kill, |cluster| cluster.wait_until_ready())
 }
 
-fn crash_rounds(
+pub(super) fn crash_rounds(
     cluster: &mut Cluster,
     context: &Context,
     kill: impl Fn(&Cluster) -> Result<()>,

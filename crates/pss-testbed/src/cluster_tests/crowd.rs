@@ -26,7 +26,7 @@ pub(super) const TESTS: &[ClusterTest] = &[
 const SESSIONS: u64 = 8;
 
 /// The server itself tells of each wait for a lock that lasts a millisecond.
-fn logging_lock_waits() -> Options {
+pub(super) fn logging_lock_waits() -> Options {
     Options::default().set("log_lock_waits", "on").set("deadlock_timeout", "1ms")
 }
 
@@ -81,7 +81,7 @@ fn create(cluster: &Cluster) -> Result<()> {
 /// Runs the sessions while `meanwhile` runs, and then looks for waits; returns the rows inserted.
 /// `pause` is the longest time a session keeps a transaction open. `meanwhile` may set the key
 /// from which the sessions insert; they move on from there together.
-fn run_crowd(
+pub(super) fn run_crowd(
     cluster: &Cluster,
     seed: u64,
     pause: Duration,

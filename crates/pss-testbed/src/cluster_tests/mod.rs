@@ -9,6 +9,7 @@ mod crash;
 mod crowd;
 mod dump;
 mod history;
+mod movers;
 mod query_log;
 mod worker;
 mod writer;
@@ -51,6 +52,7 @@ const TESTS: &[&[ClusterTest]] = &[
     dump::TESTS,
     history::TESTS,
     crowd::TESTS,
+    movers::TESTS,
     worker::TESTS,
     query_log::TESTS,
 ];
