@@ -1,4 +1,4 @@
-//! Carrying keys from one local partition to another (docs/design.md, section 5).
+//! Carrying keys from one local partition to another (docs/design.md, section 4).
 //!
 //! Mark the keys; make the writers' cache invalid; wait for who was writing to
 //! the source; read which rows have them; lock the source; replace the map's
