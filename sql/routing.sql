@@ -88,3 +88,16 @@ RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pss_insert_row';
 COMMENT ON FUNCTION pss_insert_row()
 IS 'INSTEAD OF INSERT trigger for views over a sharded table: inserts the row into the table that the trigger names, or the only sharded table under the view';
+
+-- What MERGE's actions call. Arguments of type internal: nobody can call these by hand.
+CREATE FUNCTION pss.merge_insert_home(relation oid, key internal, pss_partition int, leaf int)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'merge_insert_home_wrapper';
+COMMENT ON FUNCTION pss.merge_insert_home(oid, internal, int, int)
+IS 'the partition of a row that MERGE inserts into a sharded table';
+
+CREATE FUNCTION pss.merge_update_home(relation oid, key internal, old_key internal, pss_partition int, old_partition int)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'merge_update_home_wrapper';
+COMMENT ON FUNCTION pss.merge_update_home(oid, internal, internal, int, int)
+IS 'the partition of a row whose key MERGE changes in a sharded table';

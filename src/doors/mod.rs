@@ -12,6 +12,7 @@ pub mod frame;
 mod guard;
 mod kept;
 mod leaf;
+mod merge;
 mod node;
 pub mod planner;
 mod read_ahead;

@@ -5,11 +5,10 @@
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 
 use super::route_plan::{self, Rehome, Target};
-use super::{rehome_node, rewrite, route_node, volatility};
-use crate::error::{OrRaise, PssError, Result};
+use super::{merge, rehome_node, rewrite, route_node, volatility};
+use crate::error::{OrRaise, Result};
 use crate::meta::{self, Meta};
 
 /// The members of a pointer list.
@@ -194,10 +193,10 @@ unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<bool> {
         let Some(rte) = entries::<pg_sys::RangeTblEntry>((*parse).rtable).nth(index - 1) else {
             return Ok(false);
         };
-        let Some(meta) = meta::table((*rte).relid)? else { return Ok(false) };
         if command == CMD_MERGE {
-            return check_merge(parse, &meta).map(|()| false);
+            return merge::rewrite(parse, (*rte).relid).map(|()| false);
         }
+        let Some(meta) = meta::table((*rte).relid)? else { return Ok(false) };
         if command == CMD_UPDATE {
             rewrite::update(parse, &meta);
             return Ok(false);
@@ -220,22 +219,4 @@ fn has_row_triggers(relation: pg_sys::Oid) -> bool {
         pg_sys::RelationClose(table);
         found
     }
-}
-
-unsafe fn check_merge(parse: *mut pg_sys::Query, meta: &Meta) -> Result<()> {
-    // SAFETY: as in `check`.
-    let inserts = unsafe {
-        entries::<pg_sys::MergeAction>((*parse).mergeActionList)
-            .any(|action| (*action).commandType == pg_sys::CmdType::CMD_INSERT)
-    };
-    if inserts {
-        let name = crate::catalog::relation_name(meta.table.relation);
-        return Err(PssError::new(
-            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("MERGE ... INSERT is not supported on sharded table \"{name}\""),
-        )
-        .detail("MERGE makes its rows above the node that routes them.")
-        .hint("Use INSERT ... ON CONFLICT, or MERGE without an INSERT action."));
-    }
-    Ok(())
 }

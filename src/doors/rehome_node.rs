@@ -115,7 +115,7 @@ unsafe extern "C-unwind" fn rehome(state: *mut RehomeState, row: *mut pg_sys::Tu
 
 /// Where the row belongs: `given` is what the statement sets pss_partition to, if anything
 /// but what the row had.
-fn home(
+pub fn home(
     router: &mut Router,
     key: Option<pg_sys::Datum>,
     old_key: Option<pg_sys::Datum>,

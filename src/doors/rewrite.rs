@@ -66,7 +66,7 @@ pub unsafe fn named(target: *mut pg_sys::TargetEntry, name: &CStr) -> bool {
 }
 
 /// A reference to the key or pss_partition of the `relation`-th table of the query.
-fn column(relation: i32, attribute: i16, meta: &Meta) -> *mut pg_sys::Var {
+pub fn column(relation: i32, attribute: i16, meta: &Meta) -> *mut pg_sys::Var {
     let (type_oid, typmod, collation) = if attribute == meta.key_attribute {
         (meta.key.type_oid, meta.key_typmod, meta.key.collation)
     } else {

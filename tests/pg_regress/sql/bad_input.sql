@@ -48,7 +48,7 @@ SELECT t.* FROM (VALUES
     (28, 'INSERT INTO t (k, pss_partition) VALUES (1, 2147483647)'),
     (29, 'UPDATE t SET k = NULL WHERE k = 1'),
     (30, 'UPDATE t SET pss_partition = 1 WHERE k = 1'),
-    (33, 'MERGE INTO t USING (SELECT 9 AS k) AS s ON t.k = s.k WHEN NOT MATCHED THEN INSERT VALUES (s.k)'),
+    (33, 'MERGE INTO t USING (SELECT 9 AS k) AS s ON t.k = s.k WHEN NOT MATCHED THEN INSERT VALUES (s.k + floor(random()))'),
     (34, 'SET pss.routing = ''none'''),
     (35, 'SET pss.no_such_setting = 1'),
     (36, 'SET LOCAL pss.routing = off; INSERT INTO t VALUES (1)'),

@@ -362,14 +362,6 @@ SELECT node ->> 'Node Type' AS type, node ->> 'Custom Plan Provider' AS provider
 FROM jsonb_path_query(plan_json('INSERT INTO t VALUES (1, ''x'')'), '$[*].Plan.Plans[*]') AS node;
 EXPLAIN (COSTS OFF) WITH new AS (INSERT INTO t VALUES (1, 'x') RETURNING k) SELECT * FROM new;
 
--- MERGE: without an INSERT action as on any table, with one refused
-MERGE INTO u USING (VALUES (1, 'merged'), (99, 'x')) AS s (k, v) ON u.k = s.k
-    WHEN MATCHED THEN UPDATE SET v = s.v;
-SELECT k, v FROM u WHERE k = 1;
-MERGE INTO u USING (VALUES (1, 'merged'), (99, 'x')) AS s (k, v) ON u.k = s.k
-    WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (s.k, s.v);
-SELECT k, v FROM u WHERE k = 1;
-
 -- transactions: what is rolled back leaves no mapping
 BEGIN;
 INSERT INTO t VALUES (9000, 'kept');
