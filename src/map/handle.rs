@@ -139,39 +139,62 @@ impl Map {
     }
 
     /// An entry of a key in any state but aborted, whoever wrote it. Never waits.
+    pub fn probe_dirty(&mut self, hash48: u64, prefer_own: bool) -> Option<Hit> {
+        let mut hit = [None];
+        self.probe_dirty_run(&[hash48], prefer_own, &mut hit);
+        hit[0]
+    }
+
+    /// An entry of each of some keys that are close together in the map, in ascending order, by
+    /// one scan from the first to the last; in any state but aborted, whoever wrote it. Never waits.
     ///
     /// All entries of a key agree; a settled one is preferred, and with `prefer_own`
     /// one of our own, because relying on it spares writing one more.
-    pub fn probe_dirty(&mut self, hash48: u64, prefer_own: bool) -> Option<Hit> {
-        let mut best: Option<Hit> = None;
-        let preferred = self.scan_dirty(hash48, |hit| {
-            if best.is_none_or(|known| hit.settled && !known.settled) {
-                best = Some(hit);
+    pub fn probe_dirty_run(&mut self, hashes: &[u64], prefer_own: bool, hits: &mut [Option<Hit>]) {
+        let (Some(&first), Some(&last)) = (hashes.first(), hashes.last()) else { return };
+        let enough = |hit: Hit| hit.own || hit.settled && !prefer_own;
+        let hits = std::cell::RefCell::new(hits);
+        let position = |hash48: u64| hashes.binary_search(&hash48).ok();
+        let wanted =
+            |hash48| position(hash48).is_some_and(|at| !hits.borrow()[at].is_some_and(enough));
+        self.scan_dirty(first, last, wanted, |hash48, hit| {
+            let Some(at) = position(hash48) else { return };
+            let best = &mut hits.borrow_mut()[at];
+            if best.is_none_or(|known| enough(hit) || hit.settled && !known.settled) {
+                *best = Some(hit);
             }
-            (hit.own || hit.settled && !prefer_own).then_some(hit)
         });
-        preferred.or(best)
     }
 
-    /// The first entry of a key in any state but aborted that `take` takes.
+    /// The entries of keys from `first` to `last` in any state but aborted. Those of keys that are
+    /// not `wanted` are passed over without a look at their state.
     pub(super) fn scan_dirty(
         &mut self,
-        hash48: u64,
-        mut take: impl FnMut(Hit) -> Option<Hit>,
-    ) -> Option<Hit> {
+        first: u64,
+        last: u64,
+        wanted: impl Fn(u64) -> bool,
+        mut take: impl FnMut(u64, Hit),
+    ) {
         let slot = self.slot;
         let dirty = self.dirty_scan();
-        // SAFETY: scan and snapshot live as long as the map.
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        // SAFETY: scan and snapshot live as long as the map, whose columns are two int8, never null.
         unsafe {
-            set_range(&mut (*dirty).keys, hash48);
-            let keys = (*dirty).keys.as_mut_ptr();
-            pg_sys::index_rescan((*dirty).scan, keys, 2, null_mut(), 0);
-            next_entry((*dirty).scan, slot, |entry| {
-                let (xmin, xmax) = ((*dirty).snapshot.xmin, (*dirty).snapshot.xmax);
-                let none = pg_sys::InvalidTransactionId;
-                let settled = xmin == none && xmax == none;
-                take(Hit { settled, own: settled && written_by_us(slot), ..entry })
-            })
+            (*dirty).keys[0].sk_argument = range_start(first).into();
+            (*dirty).keys[1].sk_argument = (range_start(last) | 0xFFFF).into();
+            let scan = (*dirty).scan;
+            pg_sys::index_rescan(scan, (*dirty).keys.as_mut_ptr(), 2, null_mut(), 0);
+            while !pg_sys::index_getnext_tid(scan, forward).is_null() {
+                let (hash48, partition) = indexed((*scan).xs_itup);
+                let mut fetch = wanted(hash48);
+                while fetch {
+                    if pg_sys::index_fetch_heap(scan, slot) {
+                        take(hash48, dirty_hit(slot, &(*dirty).snapshot, partition));
+                    }
+                    fetch = (*scan).xs_heap_continue;
+                }
+            }
+            crate::slot::clear(slot);
         }
     }
 
@@ -236,6 +259,11 @@ impl Map {
                 (*dirty).keys = range_keys();
                 let snapshot = &raw mut (*dirty).snapshot;
                 (*dirty).scan = compat::index_beginscan(self.heap, self.index, snapshot, 2);
+                // The index alone says whose entry it is. Room for that is made by the first
+                // rescan, in the context that is current.
+                (*(*dirty).scan).xs_want_itup = true;
+                let keys = (*dirty).keys.as_mut_ptr();
+                pg_sys::index_rescan((*dirty).scan, keys, 2, null_mut(), 0);
                 pg_sys::MemoryContextSwitchTo(before);
                 self.dirty = dirty;
             }
@@ -315,6 +343,35 @@ impl Map {
             pg_sys::MemoryContextReset((*writer).tuples);
         }
     }
+}
+
+/// Key hash and partition of an index tuple.
+///
+/// # Safety
+/// A tuple of a map's index: one int8, never null, behind the header.
+unsafe fn indexed(tuple: pg_sys::IndexTuple) -> (u64, u16) {
+    // SAFETY: as stated; index tuples are aligned to eight bytes.
+    let e = unsafe { *tuple.cast::<u8>().add(size_of::<pg_sys::IndexTupleData>()).cast::<i64>() };
+    (e.cast_unsigned() >> 16, e as u16)
+}
+
+/// What a dirty scan has found in the slot.
+///
+/// # Safety
+/// The slot holds a tuple of the map; the snapshot says what the scan has said of it.
+unsafe fn dirty_hit(
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: &pg_sys::SnapshotData,
+    partition: u16,
+) -> Hit {
+    let none = pg_sys::InvalidTransactionId;
+    let settled = snapshot.xmin == none && snapshot.xmax == none;
+    // SAFETY: as stated.
+    let virtual_key = unsafe {
+        crate::slot::deform(slot, 2);
+        (*(*slot).tts_values.add(1)).value() as i64
+    };
+    Hit { partition, virtual_key, settled, own: settled && written_by_us(slot) }
 }
 
 /// The first entry of a scan that `take` takes. Afterwards the scan holds no pin.

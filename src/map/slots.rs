@@ -31,13 +31,16 @@ impl Map {
     /// What the map says of one home of a slot, now.
     pub fn home(&mut self, slot: u16, partition: u16) -> Known {
         let mut known = Known::No;
-        self.scan_dirty(slot.into(), |hit| {
-            if hit.partition != partition || !hit.settled {
-                return None;
-            }
-            known = if hit.own { Known::Ours } else { Known::Settled };
-            (!hit.own).then_some(hit)
-        });
+        self.scan_dirty(
+            slot.into(),
+            slot.into(),
+            |_| true,
+            |_, hit| {
+                if hit.partition == partition && hit.settled && known != Known::Settled {
+                    known = if hit.own { Known::Ours } else { Known::Settled };
+                }
+            },
+        );
         known
     }
 

@@ -19,7 +19,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{PssError, Result, not_preloaded};
-use crate::map::Map;
+use crate::map::{Hit, Map};
 use crate::meta::{self, Meta};
 use crate::shmem::{self, cache};
 use by_slot::SureHomes;
@@ -57,6 +57,9 @@ pub struct Router {
     sure_homes: SureHomes,
     tally: Tally,
     batch: Vec<Asked>,
+    /// Of the keys that are being probed.
+    hashes: Vec<u64>,
+    hits: Vec<Option<Hit>>,
 }
 
 /// Routers of this session that are in use: statements that may have routed rows which they have
@@ -112,6 +115,8 @@ impl Router {
             sure_homes: SureHomes::default(),
             tally: Tally::new(n),
             batch: Vec::new(),
+            hashes: Vec::new(),
+            hits: Vec::new(),
         })
     }
 
@@ -202,7 +207,9 @@ impl Router {
             }
         }
         let mut batch = std::mem::take(&mut self.batch);
-        self.settle(&mut batch)?;
+        if !batch.is_empty() {
+            self.settle(&mut batch)?;
+        }
         for asked in &batch {
             homes[asked.row] = asked.home;
             self.tally.count(&self.meta, asked.home, false, door, asked.found);

@@ -8,6 +8,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::claim::{Claimed, must_record};
+use pss_core::key_hash::run_of;
 use pss_core::virtual_key::VirtualKey;
 
 use super::tally::Found;
@@ -86,9 +87,7 @@ impl Router {
                 deferred |= batch[i].claimed == Some(Claimed::Moving);
             }
         }
-        for asked in batch.iter_mut().filter(|a| a.claimed == Some(Claimed::Tentative)) {
-            asked.hit = self.probe(&mut map, asked);
-        }
+        self.probe(&mut map, batch);
         for asked in batch.iter_mut() {
             self.decide(asked);
         }
@@ -118,19 +117,37 @@ impl Router {
         self.settle_one(Asked { claimed: None, ..asked })
     }
 
-    /// The key's entry in the map, or, while the map is incomplete, its rows.
-    fn probe(&self, map: &mut Map, asked: &Asked) -> Option<Hit> {
-        let hit = map.probe_dirty(asked.hash48, own_snapshot());
-        if hit.is_some() || self.meta.table.map_complete || asked.adopting {
-            return hit;
+    /// Looks for the entries of claimed keys in the map, those of neighbours by one scan; while
+    /// the map is incomplete, also for their rows.
+    fn probe(&mut self, map: &mut Map, batch: &mut [Asked]) {
+        let prefer_own = own_snapshot();
+        for run in batch.chunk_by_mut(|a, b| run_of(a.hash48) == run_of(b.hash48)) {
+            let probed = || run.iter().filter(|a| a.claimed == Some(Claimed::Tentative));
+            self.hashes.clear();
+            self.hashes.extend(probed().map(|asked| asked.hash48));
+            self.hits.clear();
+            self.hits.resize(self.hashes.len(), None);
+            map.probe_dirty_run(&self.hashes, prefer_own, &mut self.hits);
+            let probed = run.iter_mut().filter(|a| a.claimed == Some(Claimed::Tentative));
+            for (asked, hit) in probed.zip(&self.hits) {
+                asked.hit = *hit;
+            }
         }
-        // Rows without an entry: not settled, so that this session records one.
-        leaves::find_dirty(&self.meta, asked.key).map(|partition| Hit {
-            partition,
-            virtual_key: 0,
-            settled: false,
-            own: false,
-        })
+        if self.meta.table.map_complete {
+            return;
+        }
+        let unfound = |a: &&mut Asked| {
+            a.claimed == Some(Claimed::Tentative) && a.hit.is_none() && !a.adopting
+        };
+        for asked in batch.iter_mut().filter(unfound) {
+            // Rows without an entry: not settled, so that this session records one.
+            asked.hit = leaves::find_dirty(&self.meta, asked.key).map(|partition| Hit {
+                partition,
+                virtual_key: 0,
+                settled: false,
+                own: false,
+            });
+        }
     }
 
     /// Settles the home of a claimed key: what was decided, found or, of a new key, drawn.

@@ -16,6 +16,11 @@ pub fn of_integer(value: i64) -> u64 {
     mix((value >> RUN_BITS).cast_unsigned()) << RUN_BITS | place
 }
 
+/// The run that a hash lies in: neighbours share it.
+pub fn run_of(hash48: u64) -> u64 {
+    hash48 >> RUN_BITS
+}
+
 /// The finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA 2014): a bijection in which each bit
 /// depends on all.
 fn mix(mut x: u64) -> u64 {
