@@ -47,6 +47,7 @@ static LOCAL_NODE: [u8; 64] = {
 };
 
 #[pg_extern(sql = false)]
+#[expect(clippy::too_many_arguments, reason = "they are those of the SQL function")]
 fn pss_distribute_table(
     relation: Option<pg_sys::Oid>,
     distribution_column: Option<&CStr>,
