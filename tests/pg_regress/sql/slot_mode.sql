@@ -121,6 +121,16 @@ UPDATE t SET v = v || '!' WHERE k = 9;
 DELETE FROM t WHERE k = 9;
 SELECT count(*) FROM t WHERE k = 9;
 INSERT INTO t VALUES (NULL, 'no key');
+-- A row whose key changes goes to the owner of its new slot.
+INSERT INTO t SELECT g, 'old key' FROM generate_series(2001, 2100) AS g;
+UPDATE t SET k = k + 1000 WHERE v = 'old key';
+MERGE INTO t USING generate_series(3091, 3110) AS g ON k = g
+WHEN MATCHED THEN UPDATE SET k = k + 1000
+WHEN NOT MATCHED THEN INSERT (k, v) VALUES (g, 'merged');
+SELECT count(*) FILTER (WHERE n = 1) AS found FROM generate_series(2001, 5000) AS g,
+       LATERAL (SELECT count(*) AS n FROM t WHERE k = g) AS s;
+SELECT count(*) FROM t WHERE k > 2000 AND pss_partition <> pss_get_partition('t', k);
+SELECT * FROM pss_check('t');
 
 -- A transaction with a snapshot of its own finds its own rows, whatever epoch they came by.
 CREATE TABLE s (k bigint NOT NULL);
