@@ -191,6 +191,7 @@ GRANT SELECT ON pss.stat_balance TO PUBLIC;
 CREATE VIEW pss.stat_routing AS
 SELECT r.relation,
        r.planner_rows AS planner,
+       r.copy_rows AS copy,
        r.trigger_rows AS trigger,
        r.call_rows AS call,
        r.named_rows AS named,
@@ -204,6 +205,7 @@ FROM @extschema@.pss_stat_routing() r
 ORDER BY r.relation::pg_catalog.text;
 COMMENT ON VIEW pss.stat_routing IS 'rows that the router has placed, by door and by how it found the partition; cumulative since stats_reset';
 COMMENT ON COLUMN pss.stat_routing.planner IS 'rows routed before native tuple routing';
+COMMENT ON COLUMN pss.stat_routing.copy IS 'rows that COPY has read';
 COMMENT ON COLUMN pss.stat_routing.trigger IS 'rows routed by the inbox trigger';
 COMMENT ON COLUMN pss.stat_routing.call IS 'calls of pss_get_partition';
 COMMENT ON COLUMN pss.stat_routing.named IS 'rows that named their partition';

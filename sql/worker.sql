@@ -12,7 +12,8 @@ REVOKE ALL ON FUNCTION pss_refresh() FROM PUBLIC;
 
 CREATE FUNCTION pss_stat_routing()
 RETURNS TABLE (relation regclass, epoch int, valid_until timestamptz,
-               planner_rows bigint, trigger_rows bigint, call_rows bigint, named_rows bigint,
+               planner_rows bigint, copy_rows bigint, trigger_rows bigint,
+               call_rows bigint, named_rows bigint,
                new_keys bigint, cache_hits bigint, map_hits bigint,
                redraws bigint, fallbacks bigint, stats_reset timestamptz)
 LANGUAGE c VOLATILE PARALLEL SAFE

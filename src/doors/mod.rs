@@ -32,6 +32,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::raw;
+use copy::Prepared;
 use frame::Frame;
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
@@ -98,7 +99,8 @@ unsafe extern "C-unwind" fn run_utility(
     // SAFETY: arguments are passed on; `before_utility` may give another statement.
     unsafe {
         let outer = frame::open(is_copy_from(statement));
-        let statement = before_utility(statement);
+        let prepared = before_utility(statement);
+        let statement = prepared.statement;
         match PREVIOUS_UTILITY {
             Some(previous) => previous(
                 statement,
@@ -121,7 +123,7 @@ unsafe extern "C-unwind" fn run_utility(
                 completion,
             ),
         }
-        after_utility(statement, completion, outer);
+        after_utility(prepared, completion, outer);
     }
 }
 
@@ -136,9 +138,7 @@ unsafe fn is_copy_from(statement: *mut pg_sys::PlannedStmt) -> bool {
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn before_utility(
-    statement: *mut pg_sys::PlannedStmt,
-) -> *mut pg_sys::PlannedStmt {
+unsafe extern "C-unwind" fn before_utility(statement: *mut pg_sys::PlannedStmt) -> Prepared {
     // SAFETY: the statement about to be run.
     unsafe {
         crate::worker::before_utility(&*statement);
@@ -148,7 +148,7 @@ unsafe extern "C-unwind" fn before_utility(
 
 #[pg_guard]
 unsafe extern "C-unwind" fn after_utility(
-    statement: *mut pg_sys::PlannedStmt,
+    prepared: Prepared,
     completion: *mut pg_sys::QueryCompletion,
     outer: Frame,
 ) {
@@ -156,8 +156,8 @@ unsafe extern "C-unwind" fn after_utility(
     unsafe {
         let (carried, kept) = frame::close(outer);
         kept::release(kept);
-        copy::complete(statement, completion, carried);
-        crate::worker::after_utility(&*statement);
+        copy::complete(prepared, completion, carried);
+        crate::worker::after_utility(&*prepared.statement);
     }
 }
 

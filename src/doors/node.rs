@@ -95,16 +95,15 @@ impl RouterCell {
     /// The router of the sharded table `relation`.
     ///
     /// # Safety
-    /// The cell lives in the query's memory context, and is closed by the node's end.
+    /// The cell lives in `context`, the statement's memory, and is closed when the statement ends.
     pub unsafe fn get(
         &mut self,
-        estate: *mut pg_sys::EState,
+        context: pg_sys::MemoryContext,
         relation: pg_sys::Oid,
     ) -> &mut Router {
         // SAFETY: the callback runs before the context's memory, and with it the cell, goes.
         unsafe {
             if self.0.is_null() {
-                let context = (*estate).es_query_cxt;
                 let before = pg_sys::MemoryContextSwitchTo(context);
                 let router = Router::open(relation).or_raise();
                 let callback = pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>())

@@ -102,7 +102,7 @@ unsafe extern "C-unwind" fn rehome(state: *mut RehomeState, row: *mut pg_sys::Tu
         let at = state.rehome;
         let (key, old_key) = (value(at.key_at), value(at.old_key_at));
         let (given, old) = (number(at.partition_at), number(at.old_partition_at));
-        let router = state.router.get(state.css.ss.ps.state, at.relation);
+        let router = state.router.get((*state.css.ss.ps.state).es_query_cxt, at.relation);
         let partition = home(router, key, old_key, given, old).or_raise();
         if partition != old {
             refuse_foreign(router.meta(), old).or_raise();

@@ -260,7 +260,7 @@ fn check_inbox_suffices(target: &Target) -> Result<()> {
 
 unsafe fn router_of(state: &mut RouteState) -> &mut Router {
     // SAFETY: the state is in the query's memory context; `end` closes the cell.
-    unsafe { state.router.get(state.css.ss.ps.state, state.target.relation) }
+    unsafe { state.router.get((*state.css.ss.ps.state).es_query_cxt, state.target.relation) }
 }
 
 #[pg_guard]

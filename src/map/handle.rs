@@ -183,6 +183,8 @@ impl Map {
             (*dirty).keys[0].sk_argument = range_start(first).into();
             (*dirty).keys[1].sk_argument = (range_start(last) | 0xFFFF).into();
             let scan = (*dirty).scan;
+            // The scan keeps what it allocates, maybe beyond the row that asks.
+            let before = pg_sys::MemoryContextSwitchTo(self.context);
             pg_sys::index_rescan(scan, (*dirty).keys.as_mut_ptr(), 2, null_mut(), 0);
             while !pg_sys::index_getnext_tid(scan, forward).is_null() {
                 let (hash48, partition) = indexed((*scan).xs_itup);
@@ -195,6 +197,7 @@ impl Map {
                 }
             }
             crate::slot::clear(slot);
+            pg_sys::MemoryContextSwitchTo(before);
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Door {
     Call,
     /// A row on its way through the planner's node.
     Planner,
+    /// A row that COPY has read.
+    Copy,
     /// A row that the inbox caught.
     Trigger,
 }

@@ -24,7 +24,7 @@ pub enum Found {
 pub struct Tally {
     /// Rows to each partition, by position.
     rows: Vec<u64>,
-    doors: [u64; 3],
+    doors: [u64; 4],
     cached: u64,
     mapped: u64,
     named: u64,
@@ -34,7 +34,7 @@ pub struct Tally {
 impl Tally {
     pub fn new(partitions: usize) -> Self {
         let rows = vec![0; partitions];
-        Self { rows, doors: [0; 3], cached: 0, mapped: 0, named: 0, waiting: 0 }
+        Self { rows, doors: [0; 4], cached: 0, mapped: 0, named: 0, waiting: 0 }
     }
 
     /// Counts one row; a call is none, its row comes later.
@@ -66,7 +66,8 @@ impl Tally {
                 shared.fetch_add(std::mem::take(count), Ordering::Relaxed);
             }
         };
-        let doors = [&shared.call_rows, &shared.planner_rows, &shared.trigger_rows];
+        let doors =
+            [&shared.call_rows, &shared.planner_rows, &shared.copy_rows, &shared.trigger_rows];
         for (shared, count) in doors.into_iter().zip(&mut self.doors) {
             add(shared, count);
         }

@@ -76,6 +76,7 @@ pub struct TableShared {
     pub valid_until: AtomicI64,
     /// Rows by door.
     pub planner_rows: AtomicU64,
+    pub copy_rows: AtomicU64,
     pub trigger_rows: AtomicU64,
     pub call_rows: AtomicU64,
     /// Rows of keys that had a home; found in the cache, or in the map.
@@ -293,9 +294,10 @@ pub fn register(
 }
 
 impl TableShared {
-    fn counters(&self) -> [&AtomicU64; 9] {
+    fn counters(&self) -> [&AtomicU64; 10] {
         [
             &self.planner_rows,
+            &self.copy_rows,
             &self.trigger_rows,
             &self.call_rows,
             &self.cache_hits,
