@@ -5,7 +5,7 @@ CREATE FUNCTION pss_get_partition(relation regclass, data_key anyelement, data_s
 RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pss_get_partition_wrapper';
 COMMENT ON FUNCTION pss_get_partition(regclass, anyelement, bigint)
-IS 'the partition of a data key, assigned and recorded if the key is new; data_size in bytes, estimated if NULL';
+IS 'the partition of a data key, assigned and recorded if the key is new (in slot mode: the owner of its slot now, nothing is recorded); data_size in bytes, estimated if NULL';
 
 CREATE FUNCTION pss_get_partition(relation regclass, data_key text, data_size bigint DEFAULT NULL)
 RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -11,6 +11,7 @@ mod dump;
 mod history;
 mod movers;
 mod query_log;
+mod slots;
 mod worker;
 mod writer;
 
@@ -53,6 +54,7 @@ const TESTS: &[&[ClusterTest]] = &[
     history::TESTS,
     crowd::TESTS,
     movers::TESTS,
+    slots::TESTS,
     worker::TESTS,
     query_log::TESTS,
 ];
