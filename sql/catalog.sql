@@ -69,14 +69,16 @@ SELECT pg_catalog.pg_extension_config_dump('pss.partition', '');
 -- State (never dumped: rebuilt from the rows, or published anew) --------------
 
 CREATE TABLE pss.map_state (
-    relation    regclass    PRIMARY KEY,
-    map         regclass    NOT NULL,
-    complete    boolean     NOT NULL DEFAULT false,
-    rebuilt_at  timestamptz
+    relation     regclass    PRIMARY KEY,
+    map          regclass    NOT NULL,
+    complete     boolean     NOT NULL DEFAULT false,
+    completed_by xid8,
+    rebuilt_at   timestamptz
 );
 COMMENT ON TABLE pss.map_state IS 'map of each sharded table; no row, or not complete: look-ups fall back to the leaves';
 COMMENT ON COLUMN pss.map_state.map IS 'row map: e = key hash (48 bit) << 16 | partition, virtual_key; in slot mode with slots in place of hashes';
 COMMENT ON COLUMN pss.map_state.complete IS 'every key with rows has its entry; in slot mode every partition with rows of a slot';
+COMMENT ON COLUMN pss.map_state.completed_by IS 'transaction that completed the map: snapshots that do not see it read without the map';
 
 CREATE TABLE pss.epoch (
     relation     regclass           NOT NULL,

@@ -66,6 +66,8 @@ pub struct ShardedTable {
     pub map: Option<pg_sys::Oid>,
     /// Every key with rows is in the map, or every home that has rows of a slot.
     pub map_complete: bool,
+    /// The transaction that completed the map; invalid: long ago, all snapshots see it.
+    pub map_completed_by: pg_sys::TransactionId,
 }
 
 /// A published set of weights.
@@ -196,12 +198,14 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         let method = Method::from_name(&rows.get::<String>(0, 6)?);
         let mapping = Mapping::from_name(&rows.get::<String>(0, 7)?)?;
         let (map, complete) = (rows.get::<pg_sys::Oid>(0, 4), rows.get::<bool>(0, 5)?);
-        Some((column, slots, bytes, map, complete, method, mapping))
+        let completed_by = recent_transaction(rows.get(0, 8), rows.get(0, 9));
+        let map = (map, complete, completed_by);
+        Some((column, slots, bytes, map, method, mapping))
     });
-    let Some((distribution_column, slots, quota_bytes, map, map_complete, method, mapping)) = head
-    else {
+    let Some((distribution_column, slots, quota_bytes, map, method, mapping)) = head else {
         return Ok(None);
     };
+    let (map, map_complete, map_completed_by) = map;
     let partitions = latest::select(PARTITIONS, relation, |rows| {
         let partition = |row| {
             Some(Partition {
@@ -226,12 +230,24 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         partitions,
         map,
         map_complete,
+        map_completed_by,
     }))
+}
+
+/// A transaction's number in 32 bits; invalid if it is so old that they would not tell it from
+/// one to come. Both are full numbers; `oldest` is of the oldest transaction that still runs.
+fn recent_transaction(number: Option<i64>, oldest: Option<i64>) -> pg_sys::TransactionId {
+    match (number, oldest) {
+        (Some(number), Some(oldest)) if oldest - number < 1 << 30 => (number as u32).into(),
+        _ => pg_sys::InvalidTransactionId,
+    }
 }
 
 const HEAD: &CStr =
     c"SELECT t.distribution_column::pg_catalog.text, t.slots, t.quota OPERATOR(pg_catalog.=) 'bytes',
-             m.map::pg_catalog.oid, COALESCE(m.complete, false), t.forecast_method, t.mapping
+             m.map::pg_catalog.oid, COALESCE(m.complete, false), t.forecast_method, t.mapping,
+             m.completed_by::pg_catalog.text::pg_catalog.int8,
+             pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
       FROM pss.sharded_table t
       LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
       WHERE t.relation OPERATOR(pg_catalog.=) $1";

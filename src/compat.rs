@@ -56,3 +56,23 @@ pub unsafe fn attribute(
         }
     }
 }
+
+/// How many elements the planner expects an array expression to have.
+///
+/// # Safety
+/// Live planner data.
+pub unsafe fn estimate_array_length(
+    root: *mut pg_sys::PlannerInfo,
+    expression: *mut pg_sys::Node,
+) -> f64 {
+    // SAFETY: passed on; the planner's data is asked for since 17.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        {
+            let _ = root;
+            f64::from(pg_sys::estimate_array_length(expression))
+        }
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        pg_sys::estimate_array_length(root, expression)
+    }
+}

@@ -20,6 +20,7 @@ pub enum Routing {
 }
 
 pub static ROUTING: GucSetting<Routing> = GucSetting::<Routing>::new(Routing::Planner);
+pub static PRUNE: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Milliseconds.
 pub static SAMPLE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10_000);
@@ -55,6 +56,14 @@ pub fn init() {
         c"Which door routes rows that name no partition.",
         c"planner: before native tuple routing, with the inbox trigger behind it; trigger: the inbox trigger alone; off: rows must name pss_partition.",
         &ROUTING,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pss.prune",
+        c"Open only the partitions that can hold rows of the keys a statement asks for.",
+        c"Off: all partitions are opened, as PostgreSQL does by itself. Plans that are cached heed it, too.",
+        &PRUNE,
         GucContext::Userset,
         GucFlags::default(),
     );

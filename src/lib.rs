@@ -5,6 +5,7 @@
 //! - [`guc`], [`error`], [`clock`], [`catalog`], [`shmem`]: settings, errors, time,
 //!   typed SQL on schema pss, shared state
 //! - `map`, `router`: the row map, and the one router that places keys
+//! - `homes`: where a reader has to look for the rows of a key
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
 //! - `moves`: carrying keys to another partition, and cleaning the row map
@@ -25,6 +26,7 @@ mod compat;
 mod doors;
 mod error;
 mod guc;
+mod homes;
 #[cfg(feature = "in_server_tests")]
 mod in_server;
 mod inputs;

@@ -60,7 +60,9 @@ unsafe extern "C-unwind" {
 
     pub fn GetCurrentTransactionNestLevel() -> c_int;
     pub fn GetTopTransactionIdIfAny() -> TransactionId;
+    pub fn ExecInitNode(plan: *mut Plan, estate: *mut EState, flags: c_int) -> *mut PlanState;
     pub fn ExecReScan(node: *mut PlanState);
+    pub fn MemoryContextReset(context: MemoryContext);
     pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, attnum: c_int);
 
     pub fn MemoryContextReset(context: MemoryContext);

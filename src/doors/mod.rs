@@ -15,6 +15,7 @@ mod leaf;
 mod merge;
 mod node;
 pub mod planner;
+mod prune;
 mod read_ahead;
 mod rehome_node;
 mod rewrite;
@@ -39,10 +40,11 @@ static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
 static mut PREVIOUS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
 
-/// Installs the hooks and registers the plan node.
+/// Installs the hooks and registers the plan nodes.
 pub fn init() {
     route_node::register();
     rehome_node::register();
+    prune::init();
     // SAFETY: _PG_init runs single-threaded; every hook chains to the previous one.
     unsafe {
         PREVIOUS_PLANNER = pg_sys::planner_hook;
@@ -64,10 +66,12 @@ unsafe extern "C-unwind" fn plan(
     // SAFETY: arguments are passed on as they came; helpers are guarded.
     unsafe {
         let read_ahead = before_plan(parse);
+        let outer = prune::begin_planning(options);
         let statement = match PREVIOUS_PLANNER {
             Some(previous) => previous(parse, query, options, params),
             None => raw::standard_planner(parse, query, options, params),
         };
+        prune::end_planning(outer);
         after_plan(statement, read_ahead);
         statement
     }
@@ -82,7 +86,10 @@ unsafe extern "C-unwind" fn before_plan(parse: *mut pg_sys::Query) -> bool {
 #[pg_guard]
 unsafe extern "C-unwind" fn after_plan(statement: *mut pg_sys::PlannedStmt, read_ahead: bool) {
     // SAFETY: the finished plan, ours to amend before anybody copies it.
-    unsafe { planner::insert_route_nodes(statement, read_ahead) }
+    unsafe {
+        prune::name_row_identities(statement);
+        planner::insert_route_nodes(statement, read_ahead);
+    }
 }
 
 #[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]

@@ -93,6 +93,7 @@ pub fn set_complete(relation: pg_sys::Oid, complete: bool) -> Result<()> {
     as_extension_owner(|| {
         Spi::run_with_args(
             "UPDATE pss.map_state SET complete = $2,
+                    completed_by = CASE WHEN $2 THEN pg_catalog.pg_current_xact_id() END,
                     rebuilt_at = CASE WHEN $2 THEN pg_catalog.clock_timestamp() ELSE rebuilt_at END
              WHERE relation OPERATOR(pg_catalog.=) $1",
             &[relation.into(), complete.into()],
