@@ -27,11 +27,15 @@ pub struct Reader {
 
 impl Reader {
     /// # Safety
-    /// `snapshot` outlives the reader.
-    pub unsafe fn open(meta: &Meta, snapshot: pg_sys::Snapshot) -> Self {
+    /// `snapshot` and `context` outlive the reader.
+    pub unsafe fn open(
+        meta: &Meta,
+        snapshot: pg_sys::Snapshot,
+        context: pg_sys::MemoryContext,
+    ) -> Self {
         // SAFETY: a live snapshot.
         let believed = unsafe { is_complete(meta, snapshot) };
-        let map = meta.table.map.filter(|_| believed).map(|map| Map::open(map, false));
+        let map = meta.table.map.filter(|_| believed).map(|map| Map::open(map, false, context));
         Self { snapshot, map }
     }
 

@@ -65,7 +65,6 @@ unsafe extern "C-unwind" {
     pub fn MemoryContextReset(context: MemoryContext);
     pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, attnum: c_int);
 
-    pub fn MemoryContextReset(context: MemoryContext);
     pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
     pub fn datumGetSize(value: Datum, by_value: bool, length: c_int) -> usize;
 

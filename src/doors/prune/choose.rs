@@ -42,7 +42,7 @@ unsafe fn choose_homes(state: &mut AppendState, value: pg_sys::Datum) -> bool {
         }
         let Some(meta) = meta::table(state.relation).or_raise() else { return false };
         if state.reader.is_none() {
-            state.reader = Some(Reader::open(&meta, (*estate).es_snapshot));
+            state.reader = Some(Reader::open(&meta, (*estate).es_snapshot, (*estate).es_query_cxt));
         }
         let hashes = hashes(state, &meta, value);
         for branch in state.branches_mut() {

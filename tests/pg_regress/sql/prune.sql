@@ -10,7 +10,7 @@ BEGIN
     EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT JSON) ' || statement INTO plan;
     RETURN string_agg(format('%s of %s', n->>'Partitions Opened', n->>'Partitions')
                       || CASE n->>'Searches of All Partitions' WHEN '0' THEN '' ELSE ', searched' END, '; ')
-    FROM jsonb_path_query(plan, '$.** ? (@."Custom Plan Provider" == "PssAppend")') AS n;
+    FROM jsonb_path_query(plan, 'strict $.** ? (@."Custom Plan Provider" == "PssAppend")') AS n;
 END $$;
 
 -- Whether a query gives the same rows with pruning and without.
@@ -42,18 +42,23 @@ SET enable_seqscan = off;
 DO $$ BEGIN
     ASSERT (SELECT count(DISTINCT pss_partition) FROM t) = 4;
 END $$;
--- The home of key 1, by a name that does not change.
+-- Wherever keys have their home, and whatever releases of PostgreSQL add.
 CREATE FUNCTION explained(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     line text;
 BEGIN
-    FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || statement LOOP
-        RETURN NEXT regexp_replace(line, 't_p[0-9](_k_idx)?|t_k_idx_p0', 'HOME\1', 'g');
+    FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' || statement LOOP
+        line := regexp_replace(line, 't_p[0-9](_k_idx)?|t_k_idx_p0', 'HOME\1', 'g');
+        line := regexp_replace(line, ' t_[0-9]', ' t', 'g');
+        line := regexp_replace(line, '(rows=[0-9]+)\.00', '\1');
+        IF line !~ 'Index Searches' THEN
+            RETURN NEXT line;
+        END IF;
     END LOOP;
 END $$;
 SELECT explained('SELECT v FROM t WHERE k = 1');
 SELECT explained('SELECT v, n + 1 FROM t WHERE k IN (1, 1, NULL)');
-SELECT regexp_replace(explained('UPDATE t SET n = n + 1 WHERE k = 1'), ' t_[0-9]', ' t_N', 'g');
+SELECT explained('UPDATE t SET n = n + 1 WHERE k = 1');
 RESET enable_bitmapscan;
 RESET enable_seqscan;
 
@@ -67,9 +72,6 @@ SELECT q, opened(q) FROM (VALUES
     ('SELECT * FROM t WHERE k = (SELECT min(k) FROM t WHERE k = 9)'),
     ('SELECT * FROM t WHERE k = ANY (''{7,7,7}'')'),
     ('SELECT * FROM t WHERE k IN (7, NULL)'),
-    ('SELECT * FROM t WHERE k = ANY (''{}'')'),
-    ('SELECT * FROM t WHERE k = ANY (NULL::bigint[])'),
-    ('SELECT * FROM t WHERE k = NULL::bigint'),
     ('SELECT * FROM t WHERE k = current_setting(''pss.none'', true)::bigint'),
     ('SELECT * FROM t WHERE k = -1'),
     ('SELECT * FROM t WHERE k IN (7, -1)'),
@@ -112,6 +114,9 @@ BEGIN
             'SELECT t, t.tableoid::regclass FROM t WHERE k = %1$s::int',
             'SELECT * FROM t WHERE k IN (%1$s, %1$s + 1, NULL, %1$s)',
             'SELECT * FROM t WHERE k = ANY (ARRAY[%1$s, -5, 1000, %1$s + 7])',
+            'SELECT * FROM t WHERE k = ANY (''{}'') OR k = NULL::bigint OR n = %1$s',
+            'SELECT * FROM t WHERE k = ANY (''{}'')',
+            'SELECT * FROM t WHERE k = ANY (NULL::bigint[])',
             'SELECT * FROM t WHERE k = ANY (ARRAY(SELECT a FROM s WHERE a > %1$s - 3))',
             'SELECT s.a, t.* FROM s JOIN t ON t.k = s.a WHERE s.b < %1$s',
             'SELECT s.a, t.* FROM s LEFT JOIN t ON t.k = s.a AND t.n > 700 WHERE s.b < %1$s',
@@ -164,7 +169,10 @@ SELECT agree(ARRAY[
     'SELECT k, sum(n) FROM t WHERE k IN (5, 6) GROUP BY k']);
 RESET enable_partitionwise_join;
 RESET enable_partitionwise_aggregate;
-SET debug_parallel_query = on;
+DO $$ BEGIN
+    PERFORM set_config(name, 'on', false) FROM pg_settings
+    WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+END $$;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
@@ -176,7 +184,8 @@ SET client_min_messages = warning;
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE DOMAIN code AS varchar(8);
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
-CREATE FUNCTION check_type(type text, keys text[], queries text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE TABLE outcome (type text, opened text, condition text);
+CREATE PROCEDURE check_type(type text, keys text[], conditions text[]) LANGUAGE plpgsql AS $$
 DECLARE
     query text;
 BEGIN
@@ -184,29 +193,32 @@ BEGIN
     CREATE INDEX ON typed (k);
     PERFORM pss_distribute_table('typed', 'k', partitions => 4);
     EXECUTE format('INSERT INTO typed SELECT key::%s, n FROM unnest($1) AS key, generate_series(1, 2) AS n', type) USING keys;
-    FOREACH query IN ARRAY queries LOOP
-        query := 'SELECT * FROM typed WHERE ' || query;
-        RETURN NEXT format('%s: %s', CASE WHEN agrees(query) THEN coalesce(opened(query), 'not by key') ELSE 'DOES NOT AGREE' END, query);
+    COMMIT;
+    FOR i IN 1..cardinality(conditions) LOOP
+        query := 'SELECT * FROM typed WHERE ' || conditions[i];
+        INSERT INTO outcome
+        SELECT type, CASE WHEN agrees(query) THEN coalesce(opened(query), 'not by key') ELSE 'DOES NOT AGREE' END, conditions[i];
     END LOOP;
     DROP TABLE typed;
 END $$;
-SELECT check_type('int', '{1,2,3,4,5}', '{k = 3, k = 3::bigint, k = 3::smallint, k = 3.0, "k = ANY (''{3,3}''::bigint[])"}');
-SELECT check_type('smallint', '{1,2,3,4,5}', '{k = 3, k = 3::bigint, "k IN (3, 3)"}');
-SELECT check_type('positive', '{1,2,3,4,5}', '{k = 3, k = 3::positive, k = 3::bigint}');
-SELECT check_type('numeric', '{1,2.50,3,-0.0,NaN}', '{k = 1.00, k = 2.5, k = 3, k = 0, k = ''NaN''}');
-SELECT check_type('float8', '{1,2.5,-0,NaN}', '{k = 0, k = 2.5::real, k = ''NaN'', k = 2.5::float8}');
-SELECT check_type('text', '{a,B,"c ",""}', '{k = ''a'', k = ''c '', k = '''', "k IN (''a'', ''a'')", "k = ''a'' COLLATE \"C\"", k = ''a''::varchar}');
-SELECT check_type('varchar(4)', '{a,B,"c "}', '{k = ''a'', k = ''c '', "k = ANY (''{a,a}''::text[])"}');
-SELECT check_type('code', '{a,B,"c "}', '{k = ''a'', k = ''a''::code}');
-SELECT check_type('char(4)', '{a,B,cd}', '{k = ''a'', k = ''a   '', k = ''cd''::text, k = ''a''::char(2)}');
-SELECT check_type('uuid', '{00000000-0000-0000-0000-000000000001,00000000-0000-0000-0000-000000000002}', '{k = ''00000000-0000-0000-0000-000000000002''}');
-SELECT check_type('date', '{2001-01-01,2002-02-02}', '{k = ''2002-02-02'', k = ''2002-02-02''::timestamp}');
-SELECT check_type('timestamptz', '{2001-01-01 00:00:00+00,2002-02-02 00:00:00+00}', '{k = ''2002-02-02 01:00:00+01''}');
-SELECT check_type('bytea', '{a,b}', '{k = ''b''}');
-SELECT check_type('mood', '{sad,happy}', '{k = ''sad'', "k IN (''sad'', ''sad'')"}');
-SELECT check_type('int[]', '{"{1,2}","{3}"}', '{"k = ''{1,2}''", "k = ANY (ARRAY[''{3}''::int[]])"}');
-SELECT check_type('int4range', '{"[1,3)","[5,9]"}', '{"k = ''[1,2]''"}');
-SELECT check_type('jsonb', '{"{\"a\": 1}","[1]"}', '{"k = ''{\"a\": 1.0}''"}');
+CALL check_type('int', '{1,2,3,4,5}', '{k = 3, k = 3::bigint, k = 3::smallint, k = 3.0, "k = ANY (''{3,3}''::bigint[])"}');
+CALL check_type('smallint', '{1,2,3,4,5}', '{k = 3, k = 3::bigint, "k IN (3, 3)"}');
+CALL check_type('positive', '{1,2,3,4,5}', '{k = 3, k = 3::positive, k = 3::bigint}');
+CALL check_type('numeric', '{1,2.50,3,-0.0,NaN}', '{k = 1.00, k = 2.5, k = 3, k = 0, k = ''NaN''}');
+CALL check_type('float8', '{1,2.5,-0,NaN}', '{k = 0, k = 2.5::real, k = ''NaN'', k = 2.5::float8}');
+CALL check_type('text', '{a,B,"c ",""}', '{k = ''a'', k = ''c '', k = '''', "k IN (''a'', ''a'')", "k = ''a'' COLLATE \"C\"", k = ''a''::varchar}');
+CALL check_type('varchar(4)', '{a,B,"c "}', '{k = ''a'', k = ''c '', "k = ANY (''{a,a}''::text[])"}');
+CALL check_type('code', '{a,B,"c "}', '{k = ''a'', k = ''a''::code}');
+CALL check_type('char(4)', '{a,B,cd}', '{k = ''a'', k = ''a   '', k = ''cd''::text, k = ''a''::char(2)}');
+CALL check_type('uuid', '{00000000-0000-0000-0000-000000000001,00000000-0000-0000-0000-000000000002}', '{k = ''00000000-0000-0000-0000-000000000002''}');
+CALL check_type('date', '{2001-01-01,2002-02-02}', '{k = ''2002-02-02'', k = ''2002-02-02''::timestamp}');
+CALL check_type('timestamptz', '{2001-01-01 00:00:00+00,2002-02-02 00:00:00+00}', '{k = ''2002-02-02 01:00:00+01''}');
+CALL check_type('bytea', '{a,b}', '{k = ''b''}');
+CALL check_type('mood', '{sad,happy}', '{k = ''sad'', "k IN (''sad'', ''sad'')"}');
+CALL check_type('int[]', '{"{1,2}","{3}"}', '{"k = ''{1,2}''"}');
+CALL check_type('int4range', '{"[1,3)","[5,9]"}', '{"k = ''[1,2]''"}');
+CALL check_type('jsonb', '{"{\"a\": 1}","[1]"}', '{"k = ''{\"a\": 1.0}''"}');
+SELECT * FROM outcome;
 
 -- One's own rows before they are committed, and after a savepoint was rolled back.
 BEGIN;
@@ -318,7 +330,9 @@ DELETE FROM t WHERE k = 6000 AND pss_partition = -1;
 
 -- An incomplete map is not relied on.
 UPDATE pss.map_state SET complete = false WHERE relation = 't'::regclass;
-ALTER TABLE t SET (autovacuum_enabled);
+ALTER TABLE t RENAME TO u;
+ALTER TABLE u RENAME TO t;
+SELECT opened('SELECT * FROM t WHERE k = 7');
 SELECT pss_rebuild_map('t') > 0 AS rebuilt;
 SELECT opened('SELECT * FROM t WHERE k = 7');
 BEGIN;
