@@ -9,8 +9,9 @@ use pgrx::{AnyElement, JsonB};
 use super::schema_info::{self, SchemaInfo};
 use crate::catalog::Mapping;
 use crate::error::{OrRaise, PssError, Result, null_argument};
+use crate::homes::{self, Homes};
 use crate::leaves;
-use crate::map::{Map, slots};
+use crate::map::Map;
 use crate::meta::{self, Meta};
 use crate::rights::{existing, require_privilege};
 use crate::router::{Door, Router, hash48};
@@ -212,11 +213,16 @@ fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<
 /// The partition that holds every row of the key in slot mode: the only home of its slot, else the
 /// only one of its homes where a row is.
 fn locate_by_slot(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
-    let homes = homes_by_slot(meta, key);
-    if let Some([home]) = homes.as_deref() {
-        return Some(*home);
+    let homes = homes::of(meta, key);
+    if let Homes::In(homes) = &homes
+        && let [home] = homes[..]
+    {
+        return Some(home);
     }
-    let may_hold = |number| homes.as_ref().is_none_or(|homes| homes.contains(&number));
+    let may_hold = |number| match &homes {
+        Homes::All => true,
+        Homes::In(homes) => homes.contains(&number),
+    };
     // SAFETY: inside a statement there is an active snapshot.
     let holders = unsafe { leaves::holders(meta, key, pg_sys::GetActiveSnapshot(), may_hold) };
     match holders[..] {
@@ -225,19 +231,12 @@ fn locate_by_slot(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
     }
 }
 
-/// Homes of the key's slot as the running statement's snapshot sees them; `None`: all partitions.
-pub fn homes_by_slot(meta: &Meta, key: pg_sys::Datum) -> Option<Vec<u16>> {
-    let slot = meta.slot(meta.key.hash(key));
-    // SAFETY: inside a statement there is an active snapshot.
-    unsafe { slots::homes(&meta.table, slot, pg_sys::GetActiveSnapshot()) }
-}
-
 /// Home and virtual key of a data key, as the running statement's snapshot sees them. In slot mode
 /// only if its slot has one home alone, without a virtual key.
 pub fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
     if meta.table.mapping == Mapping::Slot {
-        return match homes_by_slot(meta, key).as_deref() {
-            Some([home]) => Some((*home, 0)),
+        return match homes::of(meta, key) {
+            Homes::In(homes) if homes.len() == 1 => Some((homes[0], 0)),
             _ => None,
         };
     }

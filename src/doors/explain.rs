@@ -6,9 +6,10 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::virtual_key::VirtualKey;
 
-use super::call::{Key, find_home, homes_by_slot, meta_for_select};
+use super::call::{Key, find_home, meta_for_select};
 use crate::catalog::{Mapping, read, relation_name};
 use crate::error::{OrRaise, PssError, Result};
+use crate::homes::{self, Homes};
 use crate::meta::Meta;
 use crate::router::hash48;
 
@@ -57,9 +58,9 @@ fn by_slot(meta: &Meta, key: pg_sys::Datum, story: &mut Story) {
     let slot = meta.slot(meta.key.hash(key));
     let (epoch, fallback) = meta.epoch();
     let owner = &meta.table.partitions[usize::from(epoch.slots.owner(slot))];
-    let homes = match homes_by_slot(meta, key) {
-        Some(homes) => homes.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
-        None => "any partition".into(),
+    let homes = match homes::of(meta, key) {
+        Homes::In(homes) => homes.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        Homes::All => "any partition".into(),
     };
     story.push(("slot", slot.to_string()));
     story.push(("homes", homes));

@@ -76,33 +76,19 @@ impl Map {
     }
 }
 
-/// The partitions that can hold rows of a slot which `snapshot` sees; `None`: any can, because the
-/// snapshot does not see a complete map, or no home.
+/// Whether the homes that `snapshot` sees are all that there are for it.
 ///
-/// Under SERIALIZABLE any can: a row that a concurrent transaction puts into a new home has to meet
+/// Not under SERIALIZABLE: a row that a concurrent transaction puts into a new home has to meet
 /// the predicate lock of who looked for it.
 ///
 /// # Safety
 /// `snapshot` is a live MVCC snapshot.
-pub unsafe fn homes(
-    table: &ShardedTable,
-    slot: u16,
-    snapshot: pg_sys::Snapshot,
-) -> Option<Vec<u16>> {
-    // SAFETY: a plain global of the backend.
-    let serializable =
-        unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as std::ffi::c_int;
-    let map = table.map.filter(|_| !serializable)?;
-    // SAFETY: as stated.
-    if !unsafe { super::state::complete_in(table.relation, map, snapshot) } {
-        return None;
+pub unsafe fn is_believed(table: &ShardedTable, snapshot: pg_sys::Snapshot) -> bool {
+    // SAFETY: a plain global of the backend; the snapshot is as stated.
+    unsafe {
+        pg_sys::XactIsoLevel != pg_sys::XACT_SERIALIZABLE as std::ffi::c_int
+            && table.map.is_some_and(|map| super::state::complete_in(table.relation, map, snapshot))
     }
-    let homes = Map::open_here(map, false).homes(slot, snapshot);
-    let numbers = homes.iter().map(|&(partition, _)| partition);
-    // A partition that was detached is a home of nothing.
-    let mut there: Vec<u16> = numbers.filter(|&p| table.numbers().any(|n| n == p)).collect();
-    there.sort_unstable();
-    (!there.is_empty()).then_some(there)
 }
 
 /// Records the owners of an epoch as homes of their slots, where they are none yet. Nothing happens

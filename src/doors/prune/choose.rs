@@ -4,9 +4,10 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::node::{AppendState, Branch};
-use crate::error::OrRaise;
+use crate::error::{OrRaise, Result};
 use crate::guc;
 use crate::homes::{Homes, Reader};
+use crate::key::KeyType;
 use crate::meta::{self, Meta};
 
 /// Chooses the children for a scan; `value` is a key, or an array of keys.
@@ -44,7 +45,7 @@ unsafe fn choose_homes(state: &mut AppendState, value: pg_sys::Datum) -> bool {
         if state.reader.is_none() {
             state.reader = Some(Reader::open(&meta, (*estate).es_snapshot, (*estate).es_query_cxt));
         }
-        let hashes = hashes(state, &meta, value);
+        let hashes = hashes(state, &meta, value).or_raise();
         for branch in state.branches_mut() {
             branch.chosen = false;
         }
@@ -54,7 +55,7 @@ unsafe fn choose_homes(state: &mut AppendState, value: pg_sys::Datum) -> bool {
             if partitions == 0 {
                 break;
             }
-            let Some(Homes::In(homes)) = state.reader.as_ref().map(|r| r.homes(hash)) else {
+            let Some(Homes::In(homes)) = state.reader.as_ref().map(|r| r.homes(&meta, hash)) else {
                 return false;
             };
             for home in homes {
@@ -95,12 +96,17 @@ fn choose_inbox(branch: &mut Branch) {
 }
 
 /// The hashes of the keys asked for, each once; NULL is none.
-unsafe fn hashes(state: &mut AppendState, meta: &Meta, value: pg_sys::Datum) -> Vec<u64> {
-    // SAFETY: values of the type that the condition's operator compares the key with.
-    unsafe {
-        if !state.is_array {
-            return vec![hash(state, meta, value)];
-        }
+unsafe fn hashes(state: &AppendState, meta: &Meta, value: pg_sys::Datum) -> Result<Vec<u64>> {
+    let key = if state.other_type == pg_sys::InvalidOid {
+        meta.key
+    } else {
+        KeyType::new(state.other_type, meta.key.collation)?
+    };
+    if !state.is_array {
+        return Ok(vec![key.hash(value)]);
+    }
+    // SAFETY: an array of values of the key's type.
+    let keys = unsafe {
         let array = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
         let (mut length, mut by_value, mut align) = (0, false, 0);
         let of = (*array).elemtype;
@@ -117,23 +123,10 @@ unsafe fn hashes(state: &mut AppendState, meta: &Meta, value: pg_sys::Datum) -> 
             &mut nulls,
             &mut n,
         );
-        let mut hashes: Vec<u64> = (0..n as usize)
-            .filter(|i| !*nulls.add(*i))
-            .map(|i| hash(state, meta, *values.add(i)))
-            .collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes
-    }
-}
-
-unsafe fn hash(state: &mut AppendState, meta: &Meta, key: pg_sys::Datum) -> u64 {
-    if state.hash.fn_oid == pg_sys::InvalidOid {
-        return meta.key.hash(key);
-    }
-    // SAFETY: the support function for this type takes (value, int8 seed).
-    unsafe {
-        let seed = pg_sys::Datum::from(0_i64);
-        pg_sys::FunctionCall2Coll(&mut state.hash, meta.key.collation, key, seed).value() as u64
-    }
+        (0..n as usize).filter(move |i| !*nulls.add(*i)).map(move |i| *values.add(i))
+    };
+    let mut hashes: Vec<u64> = keys.map(|value| key.hash(value)).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    Ok(hashes)
 }

@@ -8,17 +8,14 @@ use pgrx::pg_sys;
 use crate::doors::planner::{entries, is};
 use crate::meta::Meta;
 
-/// Support function number of extended hashes in a hash operator family.
-const HASH_EXTENDED: i16 = 2;
-
 /// A condition that holds only for rows of certain keys.
 #[derive(Clone, Copy)]
 pub struct Condition {
     /// The key; or an array of keys, of which one.
     pub keys: *mut pg_sys::Expr,
     pub is_array: bool,
-    /// The hash function of values of another type than the column's; invalid: its own type's.
-    pub hash: pg_sys::Oid,
+    /// The type of the keys, where it is another than the column's but hashes alike; else invalid.
+    pub other_type: pg_sys::Oid,
 }
 
 /// The relation that conditions are about.
@@ -76,11 +73,11 @@ impl Scan<'_> {
                 } else {
                     return None;
                 };
-                let hash = self.hash_function((*clause).opno, (*clause).inputcollid, flipped)?;
+                let other_type = self.other_type((*clause).opno, (*clause).inputcollid, flipped)?;
                 self.is_known_early(keys, outer).then_some(Condition {
                     keys,
                     is_array: false,
-                    hash,
+                    other_type,
                 })
             } else if is(clause, pg_sys::NodeTag::T_ScalarArrayOpExpr) {
                 let clause = clause.cast::<pg_sys::ScalarArrayOpExpr>();
@@ -88,11 +85,11 @@ impl Scan<'_> {
                 if !(*clause).useOr || !self.is_key(left) {
                     return None;
                 }
-                let hash = self.hash_function((*clause).opno, (*clause).inputcollid, false)?;
+                let other_type = self.other_type((*clause).opno, (*clause).inputcollid, false)?;
                 self.is_known_early(right, outer).then_some(Condition {
                     keys: right,
                     is_array: true,
-                    hash,
+                    other_type,
                 })
             } else {
                 None
@@ -118,27 +115,29 @@ impl Scan<'_> {
         }
     }
 
-    /// The hash function for what the operator compares the key with (invalid: the key's own);
-    /// `None` if the operator is not equality as a key.
-    unsafe fn hash_function(
+    /// The type that the operator compares the key with, if another (else invalid); `None` if the
+    /// operator is not equality as a key.
+    unsafe fn other_type(
         &self,
         operator: pg_sys::Oid,
         collation: pg_sys::Oid,
         flipped: bool,
     ) -> Option<pg_sys::Oid> {
         let key = &self.meta.key;
-        // SAFETY: catalog look-ups; the type cache's entry lives as long as the backend.
+        // SAFETY: catalog look-ups; entries of the type cache live as long as the backend.
         unsafe {
-            let cached =
-                pg_sys::lookup_type_cache(key.type_oid, pg_sys::TYPECACHE_HASH_OPFAMILY as i32);
-            let family = (*cached).hash_opf;
-            if collation != key.collation || !pg_sys::op_in_opfamily(operator, family) {
+            let family = |of| {
+                let flag = pg_sys::TYPECACHE_HASH_OPFAMILY as i32;
+                (*pg_sys::lookup_type_cache(of, flag)).hash_opf
+            };
+            let own = family(key.type_oid);
+            if collation != key.collation || !pg_sys::op_in_opfamily(operator, own) {
                 return None;
             }
             let (mut strategy, mut left, mut right) = (0, pg_sys::InvalidOid, pg_sys::InvalidOid);
             pg_sys::get_op_opfamily_properties(
                 operator,
-                family,
+                own,
                 false,
                 &mut strategy,
                 &mut left,
@@ -151,8 +150,7 @@ impl Scan<'_> {
                 return Some(pg_sys::InvalidOid);
             }
             let other = if flipped { left } else { right };
-            let hash = pg_sys::get_opfamily_proc(family, other, other, HASH_EXTENDED);
-            (hash != pg_sys::InvalidOid).then_some(hash)
+            (family(other) == own).then_some(other)
         }
     }
 

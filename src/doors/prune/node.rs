@@ -53,8 +53,8 @@ pub struct AppendState {
     pub is_array: bool,
     /// The keys asked for, one value.
     key: *mut pg_sys::ExprState,
-    /// How keys of another type than the column's are hashed.
-    pub hash: pg_sys::FmgrInfo,
+    /// The type of the keys; invalid: the column's.
+    pub other_type: pg_sys::Oid,
     pub branches: *mut Branch,
     pub n: usize,
     flags: c_int,
@@ -89,7 +89,7 @@ impl AppendState {
 pub unsafe extern "C-unwind" fn create_state(scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: zeroed memory is a valid state, but for `reader`; the private list is ours.
     unsafe {
-        let ((relation, is_array, hash), children) = Layout::of(scan);
+        let ((relation, is_array, other_type), children) = Layout::of(scan);
         let n = children.len();
         let branches = pg_sys::palloc0(n * size_of::<Branch>()).cast::<Branch>();
         let plans = entries::<pg_sys::Plan>((*scan).custom_plans);
@@ -105,9 +105,7 @@ pub unsafe extern "C-unwind" fn create_state(scan: *mut pg_sys::CustomScan) -> *
         (*state).branches = branches;
         (*state).n = n;
         (&raw mut (*state).reader).write(None);
-        if hash != pg_sys::InvalidOid {
-            pg_sys::fmgr_info(hash, &mut (*state).hash);
-        }
+        (*state).other_type = other_type;
         state.cast()
     }
 }

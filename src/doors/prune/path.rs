@@ -160,7 +160,7 @@ unsafe fn layout(
         Some(Layout {
             relation: scan.meta.table.relation,
             is_array: condition.is_array,
-            hash: condition.hash,
+            other_type: condition.other_type,
             children,
         })
     }

@@ -45,8 +45,8 @@ pub struct Layout {
     /// The sharded table.
     pub relation: pg_sys::Oid,
     pub is_array: bool,
-    /// Hash function of the keys asked for; invalid: the column's own.
-    pub hash: pg_sys::Oid,
+    /// Type of the keys asked for; invalid: the column's own.
+    pub other_type: pg_sys::Oid,
     pub children: Vec<Child>,
 }
 
@@ -63,7 +63,8 @@ impl Layout {
     const HEAD: usize = 3;
 
     fn to_list(&self) -> *mut pg_sys::List {
-        let head = [self.relation.to_u32() as i32, self.is_array.into(), self.hash.to_u32() as i32];
+        let head =
+            [self.relation.to_u32() as i32, self.is_array.into(), self.other_type.to_u32() as i32];
         let children = self.children.iter().flat_map(|c| [c.relation.to_u32() as i32, c.partition]);
         // SAFETY: builds an integer list in the planner's memory context.
         head.into_iter()
@@ -71,7 +72,7 @@ impl Layout {
             .fold(null_mut(), |list, item| unsafe { pg_sys::lappend_int(list, item) })
     }
 
-    /// What the executor needs of a node's layout: (table, is_array, hash), and the children.
+    /// What the executor needs of a node's layout: (table, is_array, other_type), and the children.
     ///
     /// # Safety
     /// `scan` is a node of ours.
