@@ -3,30 +3,50 @@
 //!
 //! It must never let a row be stored in a partition that is no recorded home of its slot.
 
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use pgrx::pg_sys;
 
 use super::tally::Found;
 use super::{Door, Router, own_snapshot};
-use crate::catalog::Mapping;
+use crate::catalog::{Epoch, Mapping};
 use crate::error::Result;
 use crate::map::slots::Known;
+use crate::meta::Meta;
 
-/// Homes that one statement has made sure of: the last one of each slot.
+/// Rows after which a statement asks which epoch is in use, and whether it is fresh.
+const ASK_EVERY: u32 = 64;
+
+/// What one statement knows of slots.
 #[derive(Default)]
-pub struct SureHomes(Vec<Option<u16>>);
+pub struct Slots {
+    /// Homes that it has made sure of: the last one of each slot.
+    homes: Vec<Option<u16>>,
+    /// The epoch in use, and whether it is a fallback; good for so many rows more.
+    epoch: Option<(Rc<Epoch>, bool)>,
+    rows: u32,
+}
 
-impl SureHomes {
-    fn knows(&self, slot: u16, partition: u16) -> bool {
-        self.0.get(usize::from(slot)) == Some(&Some(partition))
+impl Slots {
+    fn knows_home(&self, slot: u16, partition: u16) -> bool {
+        self.homes.get(usize::from(slot)) == Some(&Some(partition))
     }
 
-    fn put(&mut self, slot: u16, partition: u16, slots: usize) {
-        self.0.resize(slots, None);
-        if let Some(home) = self.0.get_mut(usize::from(slot)) {
+    fn put_home(&mut self, slot: u16, partition: u16, slots: usize) {
+        self.homes.resize(slots, None);
+        if let Some(home) = self.homes.get_mut(usize::from(slot)) {
             *home = Some(partition);
         }
+    }
+
+    fn epoch(&mut self, meta: &Meta) -> &(Rc<Epoch>, bool) {
+        if self.rows == 0 {
+            self.epoch = None;
+            self.rows = ASK_EVERY;
+        }
+        self.rows -= 1;
+        self.epoch.get_or_insert_with(|| meta.epoch())
     }
 }
 
@@ -69,13 +89,13 @@ impl Router {
     /// Makes sure that the partition is a recorded home of the slot before a row is stored there.
     fn make_home(&mut self, slot: u16, partition: u16) -> Result<()> {
         self.lock_leaf(partition);
-        if self.sure_homes.knows(slot, partition) {
+        if self.slots.knows_home(slot, partition) {
             return Ok(());
         }
         if own_snapshot() || !self.meta.knows_home(slot, partition) {
             self.record_home(slot, partition)?;
         }
-        self.sure_homes.put(slot, partition, self.meta.table.slots);
+        self.slots.put_home(slot, partition, self.meta.table.slots);
         Ok(())
     }
 
@@ -105,17 +125,16 @@ impl Router {
     /// Owner of a slot in the epoch in use. Without one: by capacity if that is a home of the slot
     /// already, else its newest home, so that unwell weights widen no look-up.
     fn owner(&mut self, slot: u16) -> Result<u16> {
-        let meta = self.meta.clone();
-        let number = |position: u16| meta.table.partitions[usize::from(position)].number;
-        let (epoch, fallback) = meta.epoch();
-        let owner = number(epoch.slots.owner(slot));
+        let (epoch, fallback) = self.slots.epoch(&self.meta);
+        let owner = self.meta.table.partitions[usize::from(epoch.slots.owner(slot))].number;
         if !fallback {
             return Ok(owner);
         }
+        let meta = self.meta.clone();
         if let Some(shared) = meta.shared {
             shared.fallbacks.fetch_add(1, Ordering::Relaxed);
         }
-        if self.sure_homes.knows(slot, owner) || meta.knows_home(slot, owner) {
+        if self.slots.knows_home(slot, owner) || meta.knows_home(slot, owner) {
             return Ok(owner);
         }
         let mut map = self.open_map()?;

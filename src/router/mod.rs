@@ -22,7 +22,7 @@ use crate::error::{PssError, Result, not_preloaded};
 use crate::map::{Hit, Map};
 use crate::meta::{self, Meta};
 use crate::shmem::{self, cache};
-use by_slot::SureHomes;
+use by_slot::Slots;
 use draw::Drawer;
 use memo::Memo;
 use record::Asked;
@@ -56,7 +56,7 @@ pub struct Router {
     locked: Vec<bool>,
     drawer: Option<Box<Drawer>>,
     memo: Memo,
-    sure_homes: SureHomes,
+    slots: Slots,
     tally: Tally,
     batch: Vec<Asked>,
     /// Of the keys that are being probed.
@@ -114,7 +114,7 @@ impl Router {
             locked: vec![false; n],
             drawer: None,
             memo: Memo::default(),
-            sure_homes: SureHomes::default(),
+            slots: Slots::default(),
             tally: Tally::new(n),
             batch: Vec::new(),
             hashes: Vec::new(),
