@@ -37,7 +37,10 @@ pub struct Entry {
 /// it must be forgotten instead: PostgreSQL has then released what it held.
 pub struct Map {
     pub(super) heap: pg_sys::Relation,
+    /// The index on `e` that scans use.
     pub(super) index: pg_sys::Relation,
+    /// While one of them is being rebuilt there are others, which take entries, too.
+    others: Vec<(pg_sys::Relation, *mut pg_sys::IndexInfo)>,
     /// Where all that is below lives.
     context: pg_sys::MemoryContext,
     slot: *mut pg_sys::TupleTableSlot,
@@ -82,6 +85,9 @@ impl Drop for Map {
                 pg_sys::pfree(self.dirty.cast());
             }
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            for (index, _) in self.others.drain(..) {
+                pg_sys::index_close(index, pg_sys::NoLock as i32);
+            }
             pg_sys::index_close(self.index, pg_sys::NoLock as i32);
             pg_sys::table_close(self.heap, pg_sys::NoLock as i32);
         }
@@ -118,17 +124,14 @@ impl Map {
     /// as `context`, in which all lives that it makes.
     pub fn open(map: pg_sys::Oid, writing: bool, context: pg_sys::MemoryContext) -> Self {
         let lock = if writing { pg_sys::RowExclusiveLock } else { pg_sys::AccessShareLock } as i32;
-        // SAFETY: the relation is one of our maps; it has exactly one index, on `e`.
+        // SAFETY: the relation is one of our maps; all its indexes are on `e`, one is valid.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let heap = pg_sys::table_open(map, lock);
-            let indexes = pg_sys::RelationGetIndexList(heap);
-            let index = (*(*indexes).elements).oid_value;
-            pg_sys::list_free(indexes);
-            let index = pg_sys::index_open(index, lock);
+            let (index, others) = open_indexes(heap, lock);
             let slot = pg_sys::table_slot_create(heap, null_mut());
             pg_sys::MemoryContextSwitchTo(before);
-            Self { heap, index, context, slot, dirty: null_mut(), writer: null_mut() }
+            Self { heap, index, others, context, slot, dirty: null_mut(), writer: null_mut() }
         }
     }
 
@@ -328,18 +331,23 @@ impl Map {
             let slots = (*writer).slots.as_mut_ptr();
             let command = pg_sys::GetCurrentCommandId(true);
             pg_sys::heap_multi_insert(self.heap, slots, n as i32, command, 0, null_mut());
-            for (slot, entry) in (&(*writer).slots)[..n].iter().zip(entries) {
-                let e = range_start(entry.hash48) | i64::from(entry.partition);
-                pg_sys::index_insert(
-                    self.index,
-                    [e.into()].as_mut_ptr(),
-                    [false].as_mut_ptr(),
-                    &raw mut (**slot).tts_tid,
-                    self.heap,
-                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                    false,
-                    (*writer).index_info,
-                );
+            let first = (self.index, (*writer).index_info);
+            for &(index, info) in std::iter::once(&first).chain(&self.others) {
+                for (slot, entry) in (&(*writer).slots)[..n].iter().zip(entries) {
+                    let e = range_start(entry.hash48) | i64::from(entry.partition);
+                    pg_sys::index_insert(
+                        index,
+                        [e.into()].as_mut_ptr(),
+                        [false].as_mut_ptr(),
+                        &raw mut (**slot).tts_tid,
+                        self.heap,
+                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+                        false,
+                        info,
+                    );
+                }
+            }
+            for slot in &(&(*writer).slots)[..n] {
                 crate::slot::clear(*slot);
             }
             pg_sys::MemoryContextSwitchTo(before);
@@ -375,6 +383,35 @@ unsafe fn dirty_hit(
         (*(*slot).tts_values.add(1)).value() as i64
     };
     Hit { partition, virtual_key, settled, own: settled && written_by_us(slot) }
+}
+
+/// Opens the valid index of a map, and those that are being built and have to be kept up.
+///
+/// # Safety
+/// `heap` is an open map.
+unsafe fn open_indexes(
+    heap: pg_sys::Relation,
+    lock: i32,
+) -> (pg_sys::Relation, Vec<(pg_sys::Relation, *mut pg_sys::IndexInfo)>) {
+    let mut valid: pg_sys::Relation = null_mut();
+    let mut others = Vec::new();
+    // SAFETY: the relation's own list of indexes.
+    unsafe {
+        let indexes = pg_sys::RelationGetIndexList(heap);
+        for i in 0..(*indexes).length as usize {
+            let index = pg_sys::index_open((*(*indexes).elements.add(i)).oid_value, lock);
+            let form = (*index).rd_index;
+            if (*form).indisvalid && valid.is_null() {
+                valid = index;
+            } else if (*form).indisready {
+                others.push((index, pg_sys::BuildIndexInfo(index)));
+            } else {
+                pg_sys::index_close(index, pg_sys::NoLock as i32);
+            }
+        }
+        pg_sys::list_free(indexes);
+    }
+    (valid, others)
 }
 
 /// The first entry of a scan that `take` takes. Afterwards the scan holds no pin.

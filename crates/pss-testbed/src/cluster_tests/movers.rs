@@ -39,11 +39,15 @@ fn create(cluster: &Cluster) -> Result<()> {
     create_sharded(&mut client, "t")
 }
 
-/// Sessions work on their rows while keys are moved one by one and in batches, and the map is
-/// cleaned of keys that have lost their rows.
+/// Sessions work on their rows while keys are moved one by one and in batches, the map is cleaned
+/// of keys that have lost their rows, and its index is rebuilt.
 fn movers(cluster: &mut Cluster, context: &Context) -> Result<()> {
     create(cluster)?;
-    let (over, retries) = (AtomicBool::new(false), AtomicU64::new(0));
+    let reindex: String = cluster
+        .connect("postgres")?
+        .query_one("SELECT format('REINDEX TABLE CONCURRENTLY %s', map) FROM pss.map_state", &[])?
+        .get(0);
+    let (reindex, over, retries) = (&reindex, AtomicBool::new(false), AtomicU64::new(0));
     let (over, retries, running) = (&over, &retries, &*cluster);
     let books = std::thread::scope(|scope| -> Result<Vec<Books>> {
         let sessions: Vec<_> = (0..SESSIONS)
@@ -55,6 +59,7 @@ fn movers(cluster: &mut Cluster, context: &Context) -> Result<()> {
             scope.spawn(move || repeat(running, context.seed, over, one_key)),
             scope.spawn(move || repeat(running, context.seed, over, batch)),
             scope.spawn(move || repeat(running, context.seed, over, clean)),
+            scope.spawn(move || repeat(running, context.seed, over, |_| reindex.clone())),
         ];
         std::thread::sleep(Duration::from_secs(context.seconds));
         over.store(true, Relaxed);
@@ -210,7 +215,7 @@ fn repeat(
     cluster: &Cluster,
     seed: u64,
     over: &AtomicBool,
-    work: fn(&mut SmallRng) -> String,
+    work: impl Fn(&mut SmallRng) -> String,
 ) -> Result<()> {
     let mut random = SmallRng::seed_from_u64(seed ^ 0x6d6f_7665);
     let mut client = cluster.connect("postgres")?;
