@@ -229,7 +229,10 @@ CREATE TABLE pss.map_cleaning (
     noted_xid   bigint      NOT NULL,
     old_xid     bigint,
     orphans     bigint      NOT NULL DEFAULT 0,
-    duplicates  bigint      NOT NULL DEFAULT 0
+    duplicates  bigint      NOT NULL DEFAULT 0,
+    reindex_tried_at timestamptz,
+    reindexed_at     timestamptz,
+    index_bytes      bigint
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pss.map_cleaning IS 'how far the cleaning of each row map has come, and what it has removed';
 COMMENT ON COLUMN pss.map_cleaning.cleaned_at IS 'when a pass over the whole map last ended';
@@ -240,6 +243,9 @@ COMMENT ON COLUMN pss.map_cleaning.noted_xid IS 'the transaction that was to com
 COMMENT ON COLUMN pss.map_cleaning.old_xid IS 'entries of earlier transactions are older than pss.reservation_ttl';
 COMMENT ON COLUMN pss.map_cleaning.orphans IS 'entries removed because no row had their key';
 COMMENT ON COLUMN pss.map_cleaning.duplicates IS 'entries removed because another one said the same';
+COMMENT ON COLUMN pss.map_cleaning.reindex_tried_at IS 'when its index was last begun to be rebuilt';
+COMMENT ON COLUMN pss.map_cleaning.reindexed_at IS 'when its index was last rebuilt';
+COMMENT ON COLUMN pss.map_cleaning.index_bytes IS 'size of the index then';
 
 CREATE TABLE pss.move (
     move_id        bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

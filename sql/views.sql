@@ -255,7 +255,8 @@ SELECT t.relation,
        pg_catalog.pg_total_relation_size(m.map) AS bytes,
        c.orphans,
        c.duplicates,
-       pg_catalog.date_trunc('second', c.cleaned_at) AS cleaned_at
+       pg_catalog.date_trunc('second', c.cleaned_at) AS cleaned_at,
+       pg_catalog.date_trunc('second', c.reindexed_at) AS reindexed_at
 FROM pss.sharded_table t
 JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
 LEFT JOIN pss.map_cleaning c ON c.relation OPERATOR(pg_catalog.=) t.relation
@@ -267,4 +268,5 @@ COMMENT ON COLUMN pss.stat_map.bytes IS 'heap and index';
 COMMENT ON COLUMN pss.stat_map.orphans IS 'entries removed because no row had their key';
 COMMENT ON COLUMN pss.stat_map.duplicates IS 'entries removed because another one said the same';
 COMMENT ON COLUMN pss.stat_map.cleaned_at IS 'when a pass over the whole map last ended';
+COMMENT ON COLUMN pss.stat_map.reindexed_at IS 'when its bloated index was last rebuilt';
 GRANT SELECT ON pss.stat_map TO PUBLIC;

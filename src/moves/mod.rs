@@ -4,6 +4,7 @@
 //! - [`mover`]: the protocol: mark, wait, lock, carry
 //! - [`leaf`]: waiting for a leaf's writers, its lock, its keys
 //! - [`clean`]: orphaned and duplicate entries of the row map; [`state`] remembers how far it came
+//! - [`reindex`]: when the index of a row map is rebuilt
 //! - [`settings`]: settings that hold for a few statements
 //! - [`call`]: `pss_move_key`, `CALL pss_move_keys`
 //!
@@ -15,6 +16,7 @@ mod call;
 mod clean;
 mod leaf;
 mod mover;
+pub mod reindex;
 mod settings;
 mod state;
 

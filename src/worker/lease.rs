@@ -12,7 +12,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::process::{self, Failure, transaction};
-use super::{cycle, housekeeping, memory};
+use super::{cycle, housekeeping, memory, top_level};
+use crate::moves::reindex;
 use crate::shmem::databases::{self, DatabaseShared, State};
 use crate::{catalog, clock, guc};
 
@@ -251,6 +252,27 @@ impl Lease {
                 }
                 self.guarded(relation, task.name, || (task.run)(relation));
             }
+            self.rebuild_index(relation);
+        }
+    }
+
+    /// Rebuilds the index of the table's row map if it is bloated.
+    fn rebuild_index(&mut self, relation: pg_sys::Oid) {
+        let Ok(commands) = transaction(|| reindex::due(relation)) else { return };
+        for command in commands {
+            if self.must_leave() {
+                return;
+            }
+            self.guarded(relation, "rebuilding the map's index", || {
+                reindex::write_down(relation, false)
+            });
+            process::report_activity(Some(c"pss map reindex"));
+            let outcome = top_level::run(&command.text);
+            self.guarded(relation, "rebuilding the map's index", || match outcome {
+                Ok(()) if command.rebuilds => reindex::write_down(relation, true),
+                Ok(()) => Ok(()),
+                Err(failure) => Err(failure.into()),
+            });
         }
     }
 

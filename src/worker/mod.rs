@@ -8,7 +8,8 @@
 //!   to the decisions of pss-core
 //! - [`history`]: the coarse past of weeks
 //! - [`report`], [`path`]: what people see of forecasts; `pss_forecast()`
-//! - [`housekeeping`]: folding of samples, retention, sweep, rebuilds, ANALYZE
+//! - [`housekeeping`]: folding of samples, retention, sweep, rebuilds, ANALYZE, cleaning
+//! - [`top_level`]: commands that commit by themselves
 //! - [`database_ddl`], [`commit`], [`process`]: staying out of the way of DDL,
 //!   acting at commit, signals and transactions
 //!
@@ -31,6 +32,7 @@ mod replay_test;
 mod report;
 #[cfg(feature = "in_server_tests")]
 mod retention_test;
+mod top_level;
 
 pub use commit::nudge;
 pub use database_ddl::{after_utility, before_utility};

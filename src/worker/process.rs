@@ -121,6 +121,12 @@ impl From<PssError> for Failure {
     }
 }
 
+impl From<Failure> for PssError {
+    fn from(failure: Failure) -> Self {
+        PssError::new(failure.code, failure.message)
+    }
+}
+
 impl Failure {
     /// The SQLSTATE, five characters.
     pub fn sqlstate(&self) -> String {
@@ -162,7 +168,7 @@ pub fn transaction<R>(f: impl FnOnce() -> Result<R>) -> std::result::Result<R, F
     outcome.map_err(Failure::from)
 }
 
-fn caught(error: CaughtError) -> PssError {
+pub fn caught(error: CaughtError) -> PssError {
     let report = match &error {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
         CaughtError::RustPanic { ereport, .. } => ereport,
