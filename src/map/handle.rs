@@ -9,6 +9,7 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
+use super::upkeep;
 use crate::compat;
 
 /// Entries that one insertion writes at once.
@@ -128,7 +129,7 @@ impl Map {
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let heap = pg_sys::table_open(map, lock);
-            let (index, others) = open_indexes(heap, lock);
+            let (index, others) = upkeep::open_indexes(heap, lock);
             let slot = pg_sys::table_slot_create(heap, null_mut());
             pg_sys::MemoryContextSwitchTo(before);
             Self { heap, index, others, context, slot, dirty: null_mut(), writer: null_mut() }
@@ -383,35 +384,6 @@ unsafe fn dirty_hit(
         (*(*slot).tts_values.add(1)).value() as i64
     };
     Hit { partition, virtual_key, settled, own: settled && written_by_us(slot) }
-}
-
-/// Opens the valid index of a map, and those that are being built and have to be kept up.
-///
-/// # Safety
-/// `heap` is an open map.
-unsafe fn open_indexes(
-    heap: pg_sys::Relation,
-    lock: i32,
-) -> (pg_sys::Relation, Vec<(pg_sys::Relation, *mut pg_sys::IndexInfo)>) {
-    let mut valid: pg_sys::Relation = null_mut();
-    let mut others = Vec::new();
-    // SAFETY: the relation's own list of indexes.
-    unsafe {
-        let indexes = pg_sys::RelationGetIndexList(heap);
-        for i in 0..(*indexes).length as usize {
-            let index = pg_sys::index_open((*(*indexes).elements.add(i)).oid_value, lock);
-            let form = (*index).rd_index;
-            if (*form).indisvalid && valid.is_null() {
-                valid = index;
-            } else if (*form).indisready {
-                others.push((index, pg_sys::BuildIndexInfo(index)));
-            } else {
-                pg_sys::index_close(index, pg_sys::NoLock as i32);
-            }
-        }
-        pg_sys::list_free(indexes);
-    }
-    (valid, others)
 }
 
 /// The first entry of a scan that `take` takes. Afterwards the scan holds no pin.

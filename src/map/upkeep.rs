@@ -97,6 +97,35 @@ impl Map {
     }
 }
 
+/// Opens the valid index of a map, and those that are being built and have to be kept up.
+///
+/// # Safety
+/// `heap` is an open map.
+pub(super) unsafe fn open_indexes(
+    heap: pg_sys::Relation,
+    lock: i32,
+) -> (pg_sys::Relation, Vec<(pg_sys::Relation, *mut pg_sys::IndexInfo)>) {
+    let mut valid: pg_sys::Relation = std::ptr::null_mut();
+    let mut others = Vec::new();
+    // SAFETY: the relation's own list of indexes.
+    unsafe {
+        let indexes = pg_sys::RelationGetIndexList(heap);
+        for i in 0..(*indexes).length as usize {
+            let index = pg_sys::index_open((*(*indexes).elements.add(i)).oid_value, lock);
+            let form = (*index).rd_index;
+            if (*form).indisvalid && valid.is_null() {
+                valid = index;
+            } else if (*form).indisready {
+                others.push((index, pg_sys::BuildIndexInfo(index)));
+            } else {
+                pg_sys::index_close(index, pg_sys::NoLock as i32);
+            }
+        }
+        pg_sys::list_free(indexes);
+    }
+    (valid, others)
+}
+
 /// Who inserted the slot's tuple; frozen ones as such.
 unsafe fn xmin(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::TransactionId {
     let mut owned = false;
