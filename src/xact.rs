@@ -96,7 +96,7 @@ extern "C-unwind" fn refuse_marks() {
 
 /// At commit the transaction is visible to all already: who waited for a mark finds what it left.
 fn finish(aborted: bool) {
-    claims::unpin_all();
+    claims::unpin_down_to(0);
     written::forget();
     claims::unmark_down_to(0);
     crate::router::none_in_use();
@@ -128,7 +128,7 @@ unsafe extern "C-unwind" fn at_subtransaction(
         SUBXACT_EVENT_ABORT_SUB => {
             frame::at_savepoint_abort(level);
             // Claims are held only within one call of the router, which the error has ended.
-            claims::unpin_all();
+            claims::unpin_down_to(0);
             written::at_savepoint_abort(level);
             crate::statements::at_savepoint_abort(level as i32);
         }

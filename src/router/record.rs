@@ -80,6 +80,8 @@ impl Router {
         let tag = self.meta.shared.map(TableShared::cache_tag);
         let mut map = self.open_map()?;
         let mut deferred = false;
+        // A key's equality may run SQL that inserts, too: its claims are not ours.
+        let outer = claims::held();
         // A key that comes twice takes what its first row takes.
         for i in 0..batch.len() {
             if i == 0 || batch[i].hash48 != batch[i - 1].hash48 {
@@ -92,7 +94,7 @@ impl Router {
             self.decide(asked);
         }
         self.record(&mut map, batch, tag)?;
-        claims::unpin_all();
+        claims::unpin_down_to(outer);
         self.map = Some(map);
         for i in 0..batch.len() {
             if deferred && batch[i].claimed == Some(Claimed::Moving) {

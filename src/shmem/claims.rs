@@ -206,9 +206,14 @@ pub fn unpin_newest() {
     }
 }
 
-/// Releases all claims of this session: after an error, and at exit.
-pub fn unpin_all() {
-    while HELD.get().n > 0 {
+/// How many claims this session holds.
+pub fn held() -> usize {
+    HELD.get().n
+}
+
+/// Releases the newest claims of this session, down to `n`.
+pub fn unpin_down_to(n: usize) {
+    while held() > n {
         unpin_newest();
     }
 }
