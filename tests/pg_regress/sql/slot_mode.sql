@@ -24,6 +24,19 @@ BEGIN
     RETURN (SELECT changed FROM pss_refresh() WHERE relation = 't'::regclass);
 END $$;
 
+-- The most partitions that a look-up of one of the keys opens.
+CREATE FUNCTION opened(keys bigint) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+    most int := 0;
+BEGIN
+    FOR key IN 1 .. keys LOOP
+        EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT JSON) SELECT FROM t WHERE k = ' || key INTO plan;
+        most := greatest(most, jsonb_path_query_first(plan, 'strict $.** ? (@."Custom Plan Provider" == "PssAppend")."Partitions Opened"')::int);
+    END LOOP;
+    RETURN most;
+END $$;
+
 CREATE TABLE t (k bigint NOT NULL, v text);
 CREATE INDEX ON t (k);
 SELECT count(*) FROM pss_distribute_table('t', 'k', 4, mapping => 'slot');
@@ -37,6 +50,7 @@ SELECT count(*) FROM t WHERE pss_partition IS DISTINCT FROM pss_locate('t', k);
 SELECT count(*) BETWEEN 200 AND 300 AS has_its_share FROM t GROUP BY pss_partition;
 SELECT * FROM widths('t');
 SELECT * FROM pss_check('t');
+SELECT opened(50);
 -- A call tells the owner and records nothing.
 SELECT count(*) FROM generate_series(1, 2000) AS k WHERE pss_get_partition('t', k) <> pss_locate('t', k);
 SELECT pss_get_partition('t', 1) = pss_get_partition('t', '1') AS same;
@@ -51,6 +65,13 @@ SELECT DISTINCT widest, homes > 4096 AS grew FROM widths('t');
 SELECT count(*) FROM generate_series(1, 1000) AS g
 WHERE (SELECT count(*) FROM t WHERE k = g) < 2;
 SELECT * FROM pss_check('t');
+SELECT opened(50);
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT opened(1);
+COMMIT;
+SET pss.prune = off;
+SELECT opened(1);
+RESET pss.prune;
 -- Of several homes, the only one with rows; NULL where there are more, or none.
 SELECT bool_and(CASE homes WHEN 1 THEN located = ANY (partitions) ELSE located IS NULL END) AS right
 FROM (SELECT k, count(DISTINCT pss_partition) AS homes, array_agg(pss_partition) AS partitions,
@@ -67,8 +88,10 @@ BEGIN
 END $$;
 SELECT without(-1);
 SELECT slots, widest FROM widths('t');
+SELECT pg_total_relation_size(map) < 1000000 AS below_1_mb FROM pss.map_state WHERE relation = 't'::regclass;
 SELECT count(*) FROM generate_series(1, 200) AS g
 WHERE (SELECT count(*) FROM t WHERE k = g) < 14;
+SELECT opened(50);
 SELECT * FROM pss_check('t');
 
 -- A row may name any partition: it becomes a home of the slot, with the row or not at all.
