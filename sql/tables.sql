@@ -107,6 +107,17 @@ AS 'MODULE_PATHNAME', 'pss_guard_new_trigger_wrapper';
 COMMENT ON FUNCTION pss_guard_new_trigger()
 IS 'event trigger: puts the guard on sharded tables that get a trigger which may change the key';
 
-CREATE EVENT TRIGGER pss_guard_new_trigger ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+CREATE EVENT TRIGGER pss_guard_new_trigger ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER', 'ALTER TRIGGER')
 EXECUTE FUNCTION pss_guard_new_trigger();
 COMMENT ON EVENT TRIGGER pss_guard_new_trigger IS 'puts the guard on sharded tables that get a trigger which may change the key';
+
+CREATE FUNCTION pss_follow_subscription()
+RETURNS event_trigger LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_follow_subscription_wrapper';
+COMMENT ON FUNCTION pss_follow_subscription()
+IS 'event trigger: lets rows that a subscription writes to a sharded table be adopted, and warns of what it cannot do';
+
+CREATE EVENT TRIGGER pss_follow_subscription ON ddl_command_end WHEN TAG IN ('CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION')
+EXECUTE FUNCTION pss_follow_subscription();
+COMMENT ON EVENT TRIGGER pss_follow_subscription IS 'lets rows that a subscription writes to a sharded table be adopted';

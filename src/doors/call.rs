@@ -54,17 +54,16 @@ fn pss_get_partition_schema_info_int(
     by_schema_info(data_key, data_size.map(i64::from), schema_info)
 }
 
-fn by_schema_info(
-    data_key: Option<&str>,
-    data_size: Option<i64>,
-    schema_info: Option<JsonB>,
-) -> i32 {
-    let run = || {
-        let json = schema_info.ok_or_else(|| {
-            missing("schema_info")
-                .hint("To ask by table and key alone, leave out the size, or write NULL::bigint.")
-        })?;
-        described(data_key, data_size, &SchemaInfo::parse(json.0)?)
+/// Nobody describes a table by NULL: `('t', 1, NULL)` is a table, a key and no size, which
+/// PostgreSQL takes for this signature.
+fn by_schema_info(first: Option<&str>, second: Option<i64>, schema_info: Option<JsonB>) -> i32 {
+    let run = || match schema_info {
+        Some(json) => described(first, second, &SchemaInfo::parse(json.0)?),
+        None => {
+            let relation = first.map(schema_info::relation_named).transpose()?;
+            let key = second.map(|key| key.to_string());
+            get_partition(relation, key.as_deref().map(Key::Text), None)
+        }
     };
     run().or_raise()
 }

@@ -38,6 +38,7 @@ pub fn adopt(table: &Description, request: &Request) -> Result<pg_sys::Oid> {
     }
     refuse::unkeepable_keys(table, request)?;
     refuse::null_keys(table)?;
+    refuse::late_triggers(table)?;
     let map_bytes = refuse::oversized(table, request.mapping)?;
     let empty = table.is_empty()?;
     run(&format!(
@@ -56,6 +57,7 @@ pub fn adopt(table: &Description, request: &Request) -> Result<pg_sys::Oid> {
     children::drop_triggers(parent, inbox)?;
     children::make_triggers(parent, inbox, &table.key.name)?;
     children::make_guard(parent)?;
+    children::make_adopter(parent)?;
     let made = format!(
         "table {} adopted, distributed by \"{}\" over its {} partitions",
         table.table,

@@ -7,7 +7,9 @@
 
 use pgrx::pg_sys;
 
-use super::children::{self, GUARD_TRIGGER, HOME_TRIGGER, ROUTE_TRIGGER, TRUNCATE_TRIGGER};
+use super::children::{
+    self, ADOPT_TRIGGER, GUARD_TRIGGER, HOME_TRIGGER, ROUTE_TRIGGER, TRUNCATE_TRIGGER,
+};
 use super::sql::{extension_schema, ident, required, rows};
 use crate::catalog::{self, Mapping, ShardedTable, as_extension_owner, relation_name};
 use crate::error::Result;
@@ -53,7 +55,7 @@ fn collect(relation: pg_sys::Oid, query: &str) -> Result<Vec<Problem>> {
     })
 }
 
-/// Triggers of ours that are missing, or do not fire whatever session_replication_role is.
+/// Triggers of ours that are missing, or do not fire when they must.
 pub fn triggers(table: &ShardedTable, children: &[Child]) -> Result<Vec<Problem>> {
     let mut expected = vec![(HOME_TRIGGER, table.relation), (TRUNCATE_TRIGGER, table.relation)];
     expected.extend(children.iter().map(|&(_, leaf)| (HOME_TRIGGER, leaf)));
@@ -62,14 +64,18 @@ pub fn triggers(table: &ShardedTable, children: &[Child]) -> Result<Vec<Problem>
         expected.push((GUARD_TRIGGER, table.relation));
         expected.extend(children.iter().map(|&(_, leaf)| (GUARD_TRIGGER, leaf)));
     }
+    let mut expected: Vec<_> = expected.into_iter().map(|(name, on)| (name, on, "A")).collect();
+    if children::is_subscribed(table.relation)? {
+        expected.push((ADOPT_TRIGGER, table.relation, "R"));
+    }
     let mut found = Vec::new();
-    for (trigger, on) in expected {
+    for (trigger, on, fires) in expected {
         let state = super::sql::one::<String>(
             "SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
             &[on.into(), trigger.into()],
         )?;
         let problem = match state.as_deref() {
-            Some("A") => continue,
+            Some(state) if state == fires => continue,
             Some(_) => "trigger disabled",
             None => "trigger missing",
         };

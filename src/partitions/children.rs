@@ -15,9 +15,11 @@ use crate::error::Result;
 use crate::map;
 use crate::meta::PARTITION_COLUMN;
 
-/// Triggers of ours. `!` sorts before, `~` after what users name theirs.
+/// Triggers of ours. `!` sorts before, `~` after what users name theirs: what sorts behind them
+/// is refused (`late_triggers`).
 pub const ROUTE_TRIGGER: &str = "!pss_route";
 pub const GUARD_TRIGGER: &str = "~pss_guard";
+pub const ADOPT_TRIGGER: &str = "~pss_adopt";
 pub const HOME_TRIGGER: &str = "~pss_home";
 pub const TRUNCATE_TRIGGER: &str = "~pss_truncate";
 
@@ -121,6 +123,33 @@ pub fn make_guard(parent: pg_sys::Oid) -> Result<()> {
     )
 }
 
+/// Puts the trigger that adopts replicated rows on the parent, if a subscription writes to it. It
+/// fires for nobody else.
+pub fn make_adopter(parent: pg_sys::Oid) -> Result<()> {
+    if !is_subscribed(parent)? || has_adopter(parent)? {
+        return Ok(());
+    }
+    let schema = extension_schema()?;
+    let definition =
+        format!("AFTER INSERT ON {{}} FOR EACH ROW EXECUTE FUNCTION {schema}.pss_adopt_row()");
+    trigger_firing("REPLICA", ADOPT_TRIGGER, parent, &definition)
+}
+
+/// Whether replicated rows are adopted.
+pub fn has_adopter(parent: pg_sys::Oid) -> Result<bool> {
+    has_trigger(parent, ADOPT_TRIGGER)
+}
+
+/// Whether a subscription writes to the table.
+pub fn is_subscribed(parent: pg_sys::Oid) -> Result<bool> {
+    Ok(one::<bool>(SUBSCRIBED, &[parent.into()])?.is_some())
+}
+
+/// Row triggers of users that could change a key after our guards have looked at it.
+pub fn late_triggers(parent: pg_sys::Oid) -> Result<Vec<String>> {
+    rows(LATE_TRIGGERS, &[parent.into()], |row| required::<String>(row, 1))
+}
+
 /// Whether users have triggers that may change the key of a row after it has been routed.
 pub fn needs_guard(parent: pg_sys::Oid) -> Result<bool> {
     Ok(one::<bool>(ROW_TRIGGER_BEFORE_INSERT, &[parent.into()])?.is_some())
@@ -133,6 +162,7 @@ pub fn drop_triggers(parent: pg_sys::Oid, inbox: pg_sys::Oid) -> Result<()> {
         (HOME_TRIGGER, parent),
         (TRUNCATE_TRIGGER, parent),
         (GUARD_TRIGGER, parent),
+        (ADOPT_TRIGGER, parent),
     ] {
         if has_trigger(on, trigger)? {
             run(&format!("DROP TRIGGER {} ON {}", ident(trigger), relation_name(on)))?;
@@ -151,9 +181,14 @@ fn has_trigger(on: pg_sys::Oid, name: &str) -> Result<bool> {
 
 /// A trigger that fires whatever session_replication_role is, and goes with the extension.
 fn trigger(name: &str, on: pg_sys::Oid, definition: &str) -> Result<()> {
+    trigger_firing("ALWAYS", name, on, definition)
+}
+
+/// A trigger that goes with the extension; `when`: ALWAYS, or REPLICA.
+fn trigger_firing(when: &str, name: &str, on: pg_sys::Oid, definition: &str) -> Result<()> {
     let (table, name) = (relation_name(on), ident(name));
     run(&format!("CREATE TRIGGER {name} {}", definition.replacen("{}", &table, 1)))?;
-    run(&format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"))?;
+    run(&format!("ALTER TABLE {table} ENABLE {when} TRIGGER {name}"))?;
     run(&format!("ALTER TRIGGER {name} ON {table} DEPENDS ON EXTENSION pss"))
 }
 
@@ -259,6 +294,15 @@ const ROW_TRIGGER_BEFORE_INSERT: &str = "
     SELECT true FROM pg_trigger
     WHERE (tgrelid = $1 OR tgrelid IN (SELECT leaf FROM pss.partition WHERE relation = $1))
       AND NOT tgisinternal AND tgtype & 7 = 7 AND tgname !~ '^[!~]pss_' LIMIT 1";
+
+const SUBSCRIBED: &str = "SELECT true FROM pg_subscription_rel WHERE srrelid = $1 LIMIT 1";
+
+/// Names are compared byte by byte, as PostgreSQL does to find the order of triggers.
+const LATE_TRIGGERS: &str = "
+    SELECT tgname::text FROM pg_trigger
+    WHERE (tgrelid = $1 OR tgrelid IN (SELECT leaf FROM pss.partition WHERE relation = $1))
+      AND NOT tgisinternal AND tgtype & 3 = 3 AND tgtype & 20 <> 0
+      AND tgname > '~pss_' AND tgname NOT IN ('~pss_guard', '~pss_home') ORDER BY 1";
 
 const EQUALITY: &str = "
     SELECT format('OPERATOR(%s.%s)', n.nspname::regnamespace, oprname)

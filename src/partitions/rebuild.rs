@@ -35,7 +35,8 @@ pub fn repair(relation: pg_sys::Oid) -> Result<()> {
     };
     children::drop_triggers(relation, inbox)?;
     children::make_triggers(relation, inbox, &table.distribution_column)?;
-    children::make_guard(relation)
+    children::make_guard(relation)?;
+    children::make_adopter(relation)
 }
 
 /// Rebuilds the map of a sharded table; returns the number of keys seen, in slot mode of rows.

@@ -5,6 +5,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::children;
 use super::describe::Description;
 use super::mapping;
 use super::request::Request;
@@ -101,9 +102,24 @@ pub fn unfit_key(table: &Description) -> Result<()> {
     Ok(())
 }
 
+/// Refuses row triggers that would fire after our guards: they could change the key unseen.
+pub fn late_triggers(table: &Description) -> Result<()> {
+    let late = children::late_triggers(table.relation)?;
+    if late.is_empty() {
+        return Ok(());
+    }
+    Err(PssError::new(
+        UNSUPPORTED,
+        format!("row triggers of {} sort after \"~pss_\": {}", table.table, listed(&late)),
+    )
+    .detail("Triggers fire in the order of their names, and those of pss must be the last to see a row's key.")
+    .hint("Rename them: ALTER TRIGGER ... ON ... RENAME TO ...."))
+}
+
 /// Refuses everything that depends on an ordinary table and would not follow it, or that a
 /// partitioned table cannot have.
 pub fn unkeepable(table: &Description) -> Result<()> {
+    late_triggers(table)?;
     let name = &table.table;
     if table.is_typed {
         return Err(PssError::new(UNSUPPORTED, format!("table {name} is a typed table"))
@@ -314,6 +330,12 @@ const DEPENDENTS: &[Obstacle] = &[
                 WHERE prrelid = $1 ORDER BY 1",
         what: "it is listed in publications",
         hint: "Take it out (ALTER PUBLICATION ... DROP TABLE) and add it again afterwards, with publish_via_partition_root.",
+    },
+    Obstacle {
+        query: "SELECT subname::text FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = srsubid
+                WHERE srrelid = $1 ORDER BY 1",
+        what: "subscriptions write to it",
+        hint: "Drop the subscription (its slot can stay) and create it again afterwards.",
     },
 ];
 

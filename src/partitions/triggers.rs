@@ -108,13 +108,56 @@ fn follow_renamed() -> error::Result<()> {
     Ok(())
 }
 
-/// Event trigger on ddl_command_end of CREATE TRIGGER: a user's trigger on a sharded table, or on
-/// a partition of one, calls for the guard.
+/// Event trigger on ddl_command_end of CREATE TRIGGER and ALTER TRIGGER: a user's trigger on a
+/// sharded table, or on a partition of one, calls for the guard, and must not fire after it.
 #[pg_extern(sql = false)]
 fn pss_guard_new_trigger() {
     if catalog::installed() {
+        refuse_late_triggers().or_raise();
         guard_new_triggers().or_raise();
     }
+}
+
+/// The error (0A000) that the command made a row trigger which could change a key unseen.
+fn refuse_late_triggers() -> error::Result<()> {
+    for relation in rows(TRIGGERED, &[], |row| required::<pg_sys::Oid>(row, 1))? {
+        if let Some(name) = children::late_triggers(relation)?.first() {
+            return Err(PssError::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("row trigger \"{name}\" would fire after those of pss"),
+            )
+            .detail("Triggers fire in the order of their names, and those of pss must be the last to see a row's key.")
+            .hint("Choose a name that sorts before \"~pss_\"."));
+        }
+    }
+    Ok(())
+}
+
+/// Event trigger on ddl_command_end of CREATE and ALTER SUBSCRIPTION: rows that a subscription
+/// writes are adopted; what it cannot do is said.
+#[pg_extern(sql = false)]
+fn pss_follow_subscription() {
+    if catalog::installed() {
+        follow_subscriptions().or_raise();
+    }
+}
+
+fn follow_subscriptions() -> error::Result<()> {
+    for relation in catalog::sharded_tables()? {
+        if !children::is_subscribed(relation)? || children::has_adopter(relation)? {
+            continue;
+        }
+        catalog::as_extension_owner(|| children::make_adopter(relation))?;
+        let table = catalog::relation_name(relation);
+        PssError::new(
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("the subscription writes to sharded table {table}"),
+        )
+        .detail("Rows that it inserts are routed. Rows that it updates or deletes are found only where the publisher's rows have the same pss_partition.")
+        .hint("Where the publisher updates or deletes, subscribe with a plain table and carry its changes over with triggers.")
+        .warn();
+    }
+    Ok(())
 }
 
 fn guard_new_triggers() -> error::Result<()> {
@@ -165,6 +208,16 @@ const UNGUARDED: &str = "
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
                       WHERE g.tgrelid OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid
                         AND g.tgname OPERATOR(pg_catalog.=) $1::pg_catalog.name)";
+
+/// Sharded tables that the command gave a trigger, themselves or a leaf of theirs.
+const TRIGGERED: &str = "
+    SELECT DISTINCT s.relation::pg_catalog.oid
+    FROM pg_catalog.pg_event_trigger_ddl_commands() AS c
+    JOIN pg_catalog.pg_trigger t ON t.oid OPERATOR(pg_catalog.=) c.objid
+    LEFT JOIN pss.partition p ON p.leaf::pg_catalog.oid OPERATOR(pg_catalog.=) t.tgrelid
+    JOIN pss.sharded_table s ON s.relation::pg_catalog.oid
+        OPERATOR(pg_catalog.=) COALESCE(p.relation::pg_catalog.oid, t.tgrelid)
+    WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass";
 
 /// A sharded table that is a partition of another table.
 const NESTED: &str = "
