@@ -143,8 +143,9 @@ SELECT copy_both(format('(k, v) FROM %L', :'file')) ~ '^22021 \| invalid byte se
 SELECT current_setting('server_version_num')::int >= 160000 AS has_default,
        current_setting('server_version_num')::int >= 170000 AS has_on_error,
        current_setting('server_version_num')::int >= 180000 AS has_reject_limit \gset
-CALL write(E'1\t\\D\n2\ttwo', :'file');
-SELECT CASE WHEN :'has_default' THEN copy_both(format('(k, v) FROM %L (DEFAULT %L)', :'file', '\D')) ELSE 'COPY 2' END;
+SET client_min_messages = warning;
+CALL write(E'1\t\\D\n2\t2', :'file');
+SELECT CASE WHEN :'has_default' THEN copy_both(format('(k, n) FROM %L (DEFAULT %L)', :'file', '\D')) ELSE 'COPY 2' END;
 CALL write(E'1\tone\nx\ttwo\n3\tthree', :'file');
 SELECT CASE WHEN :'has_on_error' THEN copy_both(format('(k, v) FROM %L (ON_ERROR ignore, LOG_VERBOSITY default)', :'file')) ELSE 'COPY 2' END;
 SELECT CASE WHEN :'has_reject_limit' THEN copy_both(format('(k, v) FROM %L (ON_ERROR ignore, REJECT_LIMIT 1)', :'file')) ELSE 'COPY 2' END;

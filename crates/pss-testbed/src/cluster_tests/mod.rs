@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod crash;
 mod crowd;
+mod driver;
 mod dump;
 mod history;
 mod movers;
@@ -50,6 +51,7 @@ impl Default for Context {
 const TESTS: &[&[ClusterTest]] = &[
     bench::TESTS,
     crash::TESTS,
+    driver::TESTS,
     dump::TESTS,
     history::TESTS,
     crowd::TESTS,
