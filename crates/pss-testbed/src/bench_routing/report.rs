@@ -67,6 +67,9 @@ fn table(
     let lines = figures.cases.iter().filter_map(|&case| {
         figures.variants.iter().find_map(|variant| cell(case, variant))?;
         Some(row(&case.name(), &|variant| match cell(case, variant) {
+            // Six characters hold what they can.
+            Some(value) if value >= 1000.0 => format!("{value:.0}"),
+            Some(value) if value >= 100.0 => format!("{value:.0$}", places.min(1)),
             Some(value) => format!("{value:.places$}"),
             None => "-".to_owned(),
         }))
