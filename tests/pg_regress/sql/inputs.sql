@@ -97,7 +97,8 @@ FROM (SELECT * FROM pss_forecast('t') WHERE partition = 3 ORDER BY at LIMIT 4) A
 SELECT cycle(2, 3, 40);
 SELECT declared_load BETWEEN 35 AND 40 AS declared, round(foreign_load::numeric) AS measured
 FROM pss.sample WHERE partition = 3 ORDER BY sampled_at DESC LIMIT 1;
-SELECT cycle(1, 3, 0);
+-- Where the server was slow, a part of the next sample still lies in its time.
+SELECT cycle(4, 3, 0);
 SELECT foreign_load, weights[4] > 0.2 AS back FROM now_expected;
 SELECT id > 0 AS numbered, relation, partition, load, state, declared_by = current_user AS mine FROM pss.expectations;
 ROLLBACK;
