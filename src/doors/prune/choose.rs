@@ -35,7 +35,7 @@ pub unsafe extern "C-unwind" fn choose(state: *mut AppendState, value: pg_sys::D
 unsafe fn choose_homes(state: &mut AppendState, value: pg_sys::Datum) -> bool {
     // SAFETY: the executor's state of the running node.
     unsafe {
-        let estate = (*state).css.ss.ps.state;
+        let estate = state.css.ss.ps.state;
         // A plan that is run once more for a row which has changed meanwhile must meet that row
         // wherever it is; the other partitions give nothing then.
         if !guc::PRUNE.get() || !(*estate).es_epq_active.is_null() {
