@@ -13,7 +13,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test in-server-test regress isolation matrix cluster-test readme-test demo bench-forecast bench-routing clean help
+.PHONY: build install check-core test in-server-test regress isolation matrix installcheck cluster-test readme-test demo bench-forecast bench-routing clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -39,6 +39,9 @@ isolation: ## isolation specs only, tests/isolation
 
 matrix: ## every form of statement by every door, docs/statements.md; ACCEPT=1 writes that page
 	@$(TESTBED) matrix --pg $(PG) $(if $(ACCEPT),--accept)
+
+installcheck: ## PostgreSQL's own suites with pss and without: SRC=folder of its source (default: Debian's)
+	@$(TESTBED) installcheck --pg $(PG) $(if $(SRC),--source "$(SRC)")
 
 cluster-test: ## crash, restart, dump and crowd tests only
 	@$(TESTBED) cluster --pg $(PG)

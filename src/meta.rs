@@ -16,6 +16,7 @@ use crate::clock;
 use crate::error::{self, PssError, Result};
 use crate::guc;
 use crate::key::KeyType;
+use crate::raw;
 use crate::shmem::tables::{self, TableShared};
 
 /// Name of the column that says which partition a row is in.
@@ -56,10 +57,14 @@ pub fn table(relation: pg_sys::Oid) -> Result<Option<Rc<Meta>>> {
     {
         return Ok(known);
     }
-    // Catalog access may run arbitrary invalidations: no borrow is held meanwhile.
-    // SAFETY: a catalog look-up.
-    let partitioned =
-        unsafe { pg_sys::get_rel_relkind(relation) } as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+    // Our catalog is read by SQL, which begins a new command: in the middle of a user's command that
+    // is safe for tables of ours alone. Catalog access may run arbitrary invalidations: no borrow is
+    // held meanwhile.
+    // SAFETY: catalog look-ups.
+    let partitioned = unsafe {
+        pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+            && pg_sys::get_attnum(relation, PARTITION_COLUMN.as_ptr()) > 0
+    };
     let loaded = match if partitioned { catalog::sharded_table(relation)? } else { None } {
         Some(table) => Some(Rc::new(Meta::new(table)?)),
         None => None,
@@ -71,15 +76,17 @@ pub fn table(relation: pg_sys::Oid) -> Result<Option<Rc<Meta>>> {
     Ok(loaded)
 }
 
-/// The parent of a partition; `None`: the relation is none.
+/// The parent of a partition; `None`: the relation is none, or no more: while it is detached,
+/// foreign keys are checked by statements that see it half-way.
 pub fn parent_of(leaf: pg_sys::Oid) -> Option<pg_sys::Oid> {
     // SAFETY: catalog look-ups; the parent of a partition exists while we hold a lock on it.
     unsafe {
-        pg_sys::get_rel_relispartition(leaf).then(|| {
-            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
-                #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
-                crate::raw::get_partition_parent(leaf, true)
-            })
+        if !pg_sys::get_rel_relispartition(leaf) {
+            return None;
+        }
+        pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
+            #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
+            raw::has_superclass(leaf).then(|| raw::get_partition_parent(leaf, true))
         })
     }
 }

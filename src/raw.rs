@@ -50,6 +50,9 @@ unsafe extern "C-unwind" {
     /// Not in pgrx's bindings.
     pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
 
+    /// Not in pgrx's bindings.
+    pub fn has_superclass(relation: Oid) -> bool;
+
     /// Not in pgrx's bindings by one name.
     #[cfg_attr(not(feature = "pg15"), link_name = "planstate_tree_walker_impl")]
     pub fn planstate_tree_walker(

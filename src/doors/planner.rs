@@ -196,14 +196,22 @@ unsafe fn check_query(parse: *mut pg_sys::Query) -> Result<bool> {
         if command == CMD_MERGE {
             return merge::rewrite(parse, (*rte).relid).map(|()| false);
         }
-        let Some(meta) = meta::table((*rte).relid)? else { return Ok(false) };
+        let relation = (*rte).relid;
+        let conflict = (*parse).onConflict;
+        let has_arbiter = !conflict.is_null() && !(*conflict).arbiterElems.is_null();
+        let Some(meta) = meta::table(relation)? else {
+            if has_arbiter && let Some((meta, _)) = meta::table_of_leaf(relation)? {
+                let index = (*parse).resultRelation;
+                rewrite::add_partition_to_arbiter(conflict, index, relation, &meta);
+            }
+            return Ok(false);
+        };
         if command == CMD_UPDATE {
             rewrite::update(parse, &meta);
             return Ok(false);
         }
-        let conflict = (*parse).onConflict;
-        if !conflict.is_null() && !(*conflict).arbiterElems.is_null() {
-            rewrite::add_partition_to_arbiter(conflict, (*parse).resultRelation, &meta);
+        if has_arbiter {
+            rewrite::add_partition_to_arbiter(conflict, (*parse).resultRelation, relation, &meta);
         }
         Ok(volatility::may_read_ahead(parse, has_row_triggers((*rte).relid)))
     }

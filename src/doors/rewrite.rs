@@ -4,7 +4,7 @@
 //! It changes nothing that a user sees of the query: no rights are asked for the
 //! added columns, and its text and identifier stay as they are.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
@@ -81,14 +81,18 @@ pub fn column(relation: i32, attribute: i16, meta: &Meta) -> *mut pg_sys::Var {
 ///
 /// # Safety
 /// `conflict` is the ON CONFLICT of an INSERT into the `relation`-th table of the query
-/// about to be planned.
+/// about to be planned; that is `named`, the sharded table or a leaf of it.
 pub unsafe fn add_partition_to_arbiter(
     conflict: *mut pg_sys::OnConflictExpr,
     relation: i32,
+    named: pg_sys::Oid,
     meta: &Meta,
 ) {
-    // SAFETY: as stated.
+    // SAFETY: as stated. A leaf may have its columns in another order.
     unsafe {
+        let key = CString::new(meta.table.distribution_column.as_str()).unwrap_or_default();
+        let key_attribute = pg_sys::get_attnum(named, key.as_ptr());
+        let partition_attribute = pg_sys::get_attnum(named, PARTITION_COLUMN.as_ptr());
         let names = |attribute: i16| {
             entries::<pg_sys::InferenceElem>((*conflict).arbiterElems).any(|element| {
                 let node = (*element).expr;
@@ -96,13 +100,21 @@ pub unsafe fn add_partition_to_arbiter(
                     && (*node.cast::<pg_sys::Var>()).varattno == attribute
             })
         };
-        if !names(meta.key_attribute) || names(meta.partition_attribute) {
+        if !names(key_attribute) || names(partition_attribute) {
             return;
         }
         let element =
             pg_sys::palloc0(size_of::<pg_sys::InferenceElem>()).cast::<pg_sys::InferenceElem>();
         (*element).xpr.type_ = pg_sys::NodeTag::T_InferenceElem;
-        (*element).expr = column(relation, meta.partition_attribute, meta).cast();
+        (*element).expr = pg_sys::makeVar(
+            relation as _,
+            partition_attribute,
+            pg_sys::INT4OID,
+            -1,
+            pg_sys::InvalidOid,
+            0,
+        )
+        .cast();
         (*conflict).arbiterElems = pg_sys::lappend((*conflict).arbiterElems, element.cast());
     }
 }

@@ -18,7 +18,6 @@ INSERT INTO t VALUES (1, 'again'), (10, 'new') ON CONFLICT DO NOTHING;
 INSERT INTO t VALUES (1, 'again'), (11, 'new'), (11, 'twice') ON CONFLICT DO NOTHING RETURNING k, v;
 
 --! form DO NOTHING on the key
---! not leaf
 INSERT INTO t VALUES (1, 'again'), (10, 'new') ON CONFLICT (k) DO NOTHING RETURNING k, v;
 INSERT INTO t SELECT k, v FROM src ON CONFLICT (k) DO NOTHING;
 
@@ -27,16 +26,13 @@ INSERT INTO t SELECT k, v FROM src ON CONFLICT (k) DO NOTHING;
 INSERT INTO t VALUES (1, 'again'), (10, 'new') ON CONFLICT ON CONSTRAINT t_pkey DO NOTHING RETURNING k, v;
 
 --! form DO UPDATE on the key
---! not leaf
 INSERT INTO t VALUES (1, 'again'), (10, 'new') ON CONFLICT (k) DO UPDATE SET v = 'updated' RETURNING k, v, n;
 
 --! form DO UPDATE with EXCLUDED and the old row
---! not leaf
 INSERT INTO t VALUES (1, 'again', 5), (10, 'new', 5) ON CONFLICT (k) DO UPDATE SET v = excluded.v || ' over ' || t.v, n = t.n + excluded.n RETURNING *;
 INSERT INTO t AS old SELECT k, v FROM src ON CONFLICT (k) DO UPDATE SET (v, n) = (SELECT excluded.v, old.n + 100);
 
 --! form DO UPDATE with WHERE
---! not leaf
 INSERT INTO t VALUES (1, 'again'), (2, 'again') ON CONFLICT (k) DO UPDATE SET v = excluded.v WHERE t.n > 1 RETURNING k, v;
 
 --! form DO UPDATE on the constraint
@@ -44,18 +40,15 @@ INSERT INTO t VALUES (1, 'again'), (2, 'again') ON CONFLICT (k) DO UPDATE SET v 
 INSERT INTO t VALUES (1, 'again'), (10, 'new') ON CONFLICT ON CONSTRAINT t_pkey DO UPDATE SET v = excluded.v;
 
 --! form DO UPDATE of one row twice
---! not leaf
 INSERT INTO t VALUES (1, 'a'), (1, 'b') ON CONFLICT (k) DO UPDATE SET v = excluded.v;
 
 --! form DO UPDATE of the key
---! not leaf
 INSERT INTO t VALUES (1, 'again') ON CONFLICT (k) DO UPDATE SET k = 30 RETURNING k, v;
 
 --! form arbiter that no unique index has
 INSERT INTO t VALUES (1, 'a') ON CONFLICT (v) DO NOTHING;
 
 --! form upsert in a loop of PL/pgSQL
---! not leaf
 DO $$
 BEGIN
     FOR i IN 1..20 LOOP
@@ -71,7 +64,6 @@ TRUNCATE t;
 INSERT INTO t VALUES (1, 1, 'a'), (1, 2, 'b'), (2, 1, 'c');
 
 --! form unique key of several columns
---! not leaf
 INSERT INTO t VALUES (1, 1, 'x'), (1, 3, 'y') ON CONFLICT (k, o) DO UPDATE SET v = excluded.v RETURNING *;
 INSERT INTO t VALUES (1, 1, 'z'), (3, 3, 'y') ON CONFLICT (o, k) DO NOTHING RETURNING k, o;
 INSERT INTO t VALUES (1, 9, 'e') ON CONFLICT (k) DO NOTHING;
@@ -95,23 +87,18 @@ MERGE INTO t USING src ON t.k = src.k WHEN MATCHED THEN UPDATE SET v = src.v, n 
 MERGE INTO t USING src ON t.k = src.k WHEN MATCHED AND t.k = 2 THEN DELETE WHEN MATCHED THEN DO NOTHING;
 
 --! form WHEN NOT MATCHED THEN INSERT
---! not leaf
 MERGE INTO t USING src ON t.k = src.k WHEN NOT MATCHED THEN INSERT VALUES (src.k, src.v, 0);
 
 --! form INSERT with a column list and defaults
---! not leaf
 MERGE INTO t USING src ON t.k = src.k WHEN NOT MATCHED THEN INSERT (v, k) VALUES (DEFAULT, src.k);
 
 --! form UPDATE, DELETE and INSERT together
---! not leaf
 MERGE INTO t USING src ON t.k = src.k WHEN MATCHED AND t.k = 2 THEN DELETE WHEN MATCHED THEN UPDATE SET v = src.v WHEN NOT MATCHED AND src.k > 5 THEN DO NOTHING WHEN NOT MATCHED THEN INSERT (k, v) VALUES (src.k, src.v);
 
 --! form INSERT of another key than the joined one
---! not leaf
 MERGE INTO t USING src ON t.k = src.k WHEN NOT MATCHED THEN INSERT VALUES (src.k + 30, src.v, 1);
 
 --! form INSERT of a volatile key
---! not leaf
 CREATE TEMP SEQUENCE s;
 MERGE INTO t USING src ON t.k = src.k WHEN NOT MATCHED THEN INSERT VALUES (nextval('s') + 40, src.v, 1);
 SELECT currval('s');

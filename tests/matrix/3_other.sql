@@ -214,7 +214,6 @@ k;v;n
 \.
 
 --! form FROM STDIN, column list
---! not leaf
 COPY t (v, k) FROM STDIN;
 a	1
 b	20

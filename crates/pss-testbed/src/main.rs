@@ -10,6 +10,7 @@ mod bench_routing;
 mod cluster_tests;
 mod demo;
 mod extension;
+mod installcheck;
 mod libclang;
 mod matrix;
 mod paths;
@@ -71,6 +72,13 @@ enum Command {
     Isolation(Files),
     /// Run every form of statement by every door, tests/matrix, and compare docs/statements.md
     Matrix(Files),
+    /// Run PostgreSQL's own regression suite with pss preloaded, created, and without it; compare
+    Installcheck {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        wishes: installcheck::Wishes,
+    },
     /// Run the tests on whole clusters: crash, restart, dump, standby, crowds
     Cluster {
         #[command(flatten)]
@@ -153,6 +161,9 @@ fn execute(command: Command) -> Result<Option<Tally>> {
         Command::Matrix(Files { selection, accept }) => {
             let session = Session::open(selection.server.pg)?;
             matrix::matrix(&session, &selection.filters, accept).map(Some)
+        }
+        Command::Installcheck { server, wishes } => {
+            installcheck::installcheck(&Session::open(server.pg)?, &wishes).map(Some)
         }
         Command::Cluster { selection, context } => {
             let session = Session::open(selection.server.pg)?;

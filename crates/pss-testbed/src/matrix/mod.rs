@@ -48,7 +48,14 @@ pub fn matrix(session: &Session, filters: &[String], accept: bool) -> Result<Tal
         .collect();
 
     // Each form begins with a ROLLBACK of nothing, which need not be in the log.
-    let options = Options::default().set("log_min_messages", "error");
+    let mut options = Options::default().set("log_min_messages", "error");
+    if session.pg.pkglibdir.join("auto_explain.so").is_file() {
+        // Beside others that hook planner and executor, one of which explains every statement.
+        options = options
+            .set("shared_preload_libraries", "pg_stat_statements, auto_explain, pss")
+            .set("auto_explain.log_min_duration", "0")
+            .set("auto_explain.log_analyze", "on");
+    }
     let cluster = Cluster::start(&session.tree, options)?;
     cluster.create_database(DATABASE)?;
     cluster.connect(DATABASE)?.batch_execute(SURROUNDINGS)?;

@@ -83,10 +83,7 @@ impl Side {
                      EXECUTE format('ALTER TABLE %s RENAME TO t', leaf);
                  END $$"
             ))?,
-            // The columns of a leaf include the one that its parent fills in.
-            Stands::Leaf => self.must(
-                "ALTER TABLE t ADD COLUMN IF NOT EXISTS pss_partition int NOT NULL DEFAULT 0",
-            )?,
+            Stands::Leaf => {}
         }
         Ok(None)
     }
