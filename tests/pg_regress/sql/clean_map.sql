@@ -53,5 +53,7 @@ SELECT * FROM pss_clean_map('pg_class');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT * FROM pss_clean_map('t');
 ROLLBACK;
+\set VERBOSITY sqlstate
 SET pss.reservation_ttl = -1;
+\set VERBOSITY default
 DROP TABLE t;

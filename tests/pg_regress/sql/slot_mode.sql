@@ -173,7 +173,7 @@ DROP TABLE s;
 BEGIN;
 DO $$
 BEGIN
-    EXECUTE format('ALTER EXTENSION pss DROP TABLE pss.map_%s', 't'::regclass::oid);
+    DELETE FROM pg_depend WHERE objid = format('pss.map_%s', 't'::regclass::oid)::regclass AND deptype = 'e';
     EXECUTE format('DROP TABLE pss.map_%s', 't'::regclass::oid);
     DELETE FROM pss.map_state;
     GRANT SELECT ON t TO PUBLIC; -- sessions look at the table anew
@@ -253,7 +253,7 @@ SELECT count(*) FROM pss_distribute_table('a', 'k', 4, mapping => 'slot');
 INSERT INTO a SELECT generate_series(1, 1000);
 SELECT count(*) FROM generate_series(1, 1000) AS g WHERE (SELECT count(*) FROM a WHERE k = g) <> 2;
 SELECT * FROM pss_check('a');
-CREATE TABLE c AS SELECT g AS k FROM generate_series(1, 1000) AS g;
+CREATE TABLE c AS SELECT g AS k FROM generate_series(1, 900) AS g;
 SELECT count(*) FROM pss_distribute_table('c', 'k', 4, mapping => 'slot', existing => 'copy');
 SELECT count(*), count(DISTINCT pss_partition) FROM c;
 SELECT * FROM pss_check('c');
