@@ -9,7 +9,7 @@ use super::housekeeping::{DATABASE_TASKS, TABLE_TASKS};
 use crate::{catalog, guc};
 
 /// A row of table `$1`, `$2` minutes old, as it is to be inserted from `at`.
-const ROWS: [&str; 8] = [
+const ROWS: [&str; 9] = [
     "sample (relation, partition, sampled_at, tup_inserted, tup_updated, tup_deleted, idx_tup_fetch,
              seq_tup_read, blks_read, blks_hit, own_rows, own_keys)
      SELECT $1, 0, at, 0, 0, 0, 0, 0, 0, 0, 0, 0",
@@ -23,11 +23,13 @@ const ROWS: [&str; 8] = [
      SELECT $1, 0, 1, at - interval '1 min', at, 'nobody'",
     "epoch (relation, epoch, published_at, reason, weights, salt, slots)
      SELECT $1, 1000000 - $2, at, '', '{1}', 0, ''",
+    "move (relation, moved_at, from_partition, to_partition, keys, rows, bytes, seconds)
+     SELECT $1, at, 0, 1, 1, 1, 8, 0",
     "event (at, kind, message) SELECT at, 'test', $1::text",
 ];
 
 /// Likewise, of tables that hold nothing for a time.
-const MORE_ROWS: [&str; 4] = [
+const MORE_ROWS: [&str; 5] = [
     "metric_cost (relation, metric, cost) SELECT $1, 'queue', 2",
     "query_log_import (relation, imported_at, earliest, latest, entries, scale)
      SELECT $1, at, at, at, 0, 1",
@@ -36,6 +38,7 @@ const MORE_ROWS: [&str; 4] = [
     "outlook (relation, decided_at, reason, authority, floor, foreign_load, committed_load,
               level, lo, hi)
      SELECT $1, at, '', 0, 0, '{}', '{}', '{}', '{}', '{}'",
+    "map_cleaning (relation, cleaned_at, noted_xid) SELECT $1, at, 3",
 ];
 
 /// `relation`: a sharded table.

@@ -243,12 +243,8 @@ SELECT * FROM pss_check('t');
 SELECT (NULL::pss.copy_row)[1];
 SELECT '1'::pss.copy_row;
 CREATE TABLE plain (k int, r pss.copy_row);
-COPY plain (k) FROM stdin WHERE (NULL::pss.copy_row)[1];
-1
-\.
-COPY t (k) FROM stdin WHERE (NULL::pss.copy_row)[1];
-1
-\.
+COPY plain (k) FROM :'file' WHERE (NULL::pss.copy_row)[1];
+COPY t (k) FROM :'file' WHERE (NULL::pss.copy_row)[1];
 COPY t (k) FROM stdin WHERE k > 0;
 1
 \.
