@@ -82,7 +82,7 @@ SELECT pss_get_partition('t', NULL);
 SELECT pss_get_partition('t', NULL::bigint);
 SELECT pss_get_partition(NULL, 1);
 SELECT pss_get_partition(NULL, 1, '{"table": "t"}');
-SELECT pss_get_partition('1', 1, NULL::jsonb);
+SELECT pss_get_partition('none', 1, NULL::jsonb);
 SELECT pss_locate(NULL, 1);
 SELECT pss_locate('t', NULL);
 
