@@ -153,7 +153,8 @@ EXCEPTION WHEN OTHERS THEN
     RAISE NOTICE '%, hint to pss_move_key: %', SQLSTATE, SQLERRM ~ 'names partition';
 END $$;
 -- with a key it is what an INSERT may say, too
-UPDATE t SET k = 9100, pss_partition = :other WHERE k = 91;
+INSERT INTO t (k, pss_partition) VALUES (9099, :home);
+UPDATE t SET k = 9100, pss_partition = :other WHERE k = 9099;
 SELECT pss_locate('t', 9100) = :other AS where_it_was_told;
 INSERT INTO t (k, pss_partition) VALUES (9300, 0), (9301, 0);
 UPDATE t SET k = 9301, pss_partition = 1 WHERE k = 9300;
