@@ -2,7 +2,7 @@
 
 CREATE TYPE pss.copy_row;
 CREATE FUNCTION pss_copy_row_in(cstring)
-RETURNS pss.copy_row LANGUAGE internal IMMUTABLE PARALLEL SAFE
+RETURNS pss.copy_row LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS 'shell_in';
 COMMENT ON FUNCTION pss_copy_row_in(cstring) IS 'refuses: pss.copy_row has no values';
