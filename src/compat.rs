@@ -76,3 +76,9 @@ pub unsafe fn estimate_array_length(
         pg_sys::estimate_array_length(root, expression)
     }
 }
+
+/// Where the program of a projection, which has no value of its own, is to say that its value is
+/// NULL: since 18 there must be no such place.
+pub fn null_of_projection(place: &mut bool) -> *mut bool {
+    if cfg!(feature = "pg18") { std::ptr::null_mut() } else { place }
+}

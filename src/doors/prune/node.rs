@@ -13,6 +13,7 @@ use pgrx::prelude::*;
 use super::choose;
 use super::explain;
 use super::plan::{Child, Layout};
+use crate::compat;
 use crate::doors::node::Methods;
 use crate::doors::planner::entries;
 use crate::homes::Reader;
@@ -267,7 +268,7 @@ unsafe fn project(
         let outer = pg_sys::CurrentMemoryContext;
         pg_sys::CurrentMemoryContext = (*econtext).ecxt_per_tuple_memory;
         let mut null = false;
-        evaluate(program, econtext, &mut null);
+        evaluate(program, econtext, compat::null_of_projection(&mut null));
         pg_sys::CurrentMemoryContext = outer;
         (*result).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
         (*result).tts_nvalid = (*(*result).tts_tupleDescriptor).natts as i16;
