@@ -5,6 +5,7 @@
 //! at all. Who calls this has checked the rights on the table.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
@@ -85,11 +86,10 @@ impl Writer {
         unsafe {
             let estate = self.estate();
             let outer = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
-            if !self.leaves.contains_key(&partition) {
-                let leaf = Leaf::open(meta, partition)?;
-                self.leaves.insert(partition, leaf);
-            }
-            let Some(leaf) = self.leaves.get_mut(&partition) else { return Ok(None) };
+            let leaf = match self.leaves.entry(partition) {
+                Entry::Occupied(open) => open.into_mut(),
+                Entry::Vacant(place) => place.insert(Leaf::open(meta, partition)?),
+            };
             leaf.fill(source, row, partition);
             (*estate).es_output_cid = pg_sys::GetCurrentCommandId(true);
             pg_sys::ExecSimpleRelationInsert(leaf.info, estate, leaf.slot);
