@@ -163,4 +163,4 @@ fn belong_to_extension(table: pg_sys::Oid) {
 }
 
 /// Bytes that a map takes per key, heap and index, as measured on bulk loads (docs/design.md).
-pub const BYTES_PER_KEY: f64 = 75.5;
+pub const BYTES_PER_KEY: f64 = 74.0;
