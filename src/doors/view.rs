@@ -386,17 +386,23 @@ fn check_type(
     .hint("Give the view's column that type, or another name."))
 }
 
-/// INSERT on the table, or on every column that the view gives, of the current user.
+/// INSERT on the table, or on every column that the view gives, of the current user; if it gives
+/// none, on any column, as of a row of defaults.
 fn check_insert(table: pg_sys::Oid, columns: &[Column]) -> Result<()> {
     let mode = pg_sys::ACL_INSERT as pg_sys::AclMode;
     let granted = pg_sys::AclResult::ACLCHECK_OK;
+    let mut given = columns.iter().filter(|c| c.view_at.is_some()).peekable();
     // SAFETY: privilege look-ups for the current user.
     let may = unsafe {
         let user = pg_sys::GetUserId();
+        let any = pg_sys::AclMaskHow::ACLMASK_ANY;
         pg_sys::pg_class_aclcheck(table, user, mode) == granted
-            || columns.iter().filter(|c| c.view_at.is_some()).all(|c| {
-                pg_sys::pg_attribute_aclcheck(table, c.at as i16 + 1, user, mode) == granted
-            })
+            || match given.peek() {
+                None => pg_sys::pg_attribute_aclcheck_all(table, user, mode, any) == granted,
+                Some(_) => given.all(|c| {
+                    pg_sys::pg_attribute_aclcheck(table, c.at as i16 + 1, user, mode) == granted
+                }),
+            }
     };
     if may {
         return Ok(());
