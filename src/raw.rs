@@ -91,6 +91,7 @@ unsafe extern "C-unwind" {
         context: *mut c_void,
     ) -> bool;
     pub fn func_volatile(function: Oid) -> c_char;
+    pub fn DomainHasConstraints(domain: Oid) -> bool;
 
     pub fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
     pub fn LWLockRelease(lock: *mut LWLock);

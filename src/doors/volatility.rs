@@ -1,7 +1,7 @@
 //! Whether an INSERT's rows may be read before those ahead of them have been
 //! inserted. No, if something in it could see the difference: a volatile
-//! function, which looks at tables as they are at that moment, or another
-//! statement that writes.
+//! function, which looks at tables as they are at that moment (a domain's check may
+//! call one, too), or another statement that writes.
 
 use std::ffi::c_void;
 
@@ -15,8 +15,9 @@ const HARMLESS: [u32; 4] = [1598, 3432, 2649, 274];
 
 /// What the walk has met.
 struct Met {
-    /// A sequence that is advanced: a trigger may ask for its last value.
-    sequence: bool,
+    /// What makes a difference to row triggers alone: a sequence that is advanced, of which they
+    /// may ask for the last value, or rows that are locked, which they may change before.
+    for_triggers: bool,
 }
 
 /// Whether reading ahead makes no difference to `parse`, an INSERT; `triggers`: whether row
@@ -26,13 +27,13 @@ struct Met {
 /// `parse` is an analyzed query. The frame is raw: an error flies over it.
 #[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
 pub unsafe fn may_read_ahead(parse: *mut pg_sys::Query, triggers: bool) -> bool {
-    let mut met = Met { sequence: false };
+    let mut met = Met { for_triggers: false };
     let context = (&raw mut met).cast();
     // SAFETY: walks the query's own nodes; `met` outlives the walk.
     unsafe {
         let differs = (*parse).hasModifyingCTE
             || raw::query_tree_walker(parse, sees_difference, context, 0)
-            || (met.sequence && triggers);
+            || (met.for_triggers && triggers);
         !differs
     }
 }
@@ -47,11 +48,21 @@ unsafe extern "C-unwind" fn sees_difference(node: *mut pg_sys::Node, context: *m
         if raw::check_functions_in_node(node, is_harmful, context) {
             return true;
         }
-        if (*node).type_ == pg_sys::NodeTag::T_NextValueExpr {
-            (*context.cast::<Met>()).sequence = true;
-        }
-        if (*node).type_ == pg_sys::NodeTag::T_Query {
-            return raw::query_tree_walker(node.cast(), sees_difference, context, 0);
+        let met = context.cast::<Met>();
+        match (*node).type_ {
+            pg_sys::NodeTag::T_NextValueExpr => (*met).for_triggers = true,
+            pg_sys::NodeTag::T_CoerceToDomain => {
+                let domain = (*node.cast::<pg_sys::CoerceToDomain>()).resulttype;
+                if raw::DomainHasConstraints(domain) {
+                    return true;
+                }
+            }
+            pg_sys::NodeTag::T_Query => {
+                let query = node.cast::<pg_sys::Query>();
+                (*met).for_triggers |= !(*query).rowMarks.is_null();
+                return raw::query_tree_walker(query, sees_difference, context, 0);
+            }
+            _ => {}
         }
         raw::expression_tree_walker(node, sees_difference, context)
     }
@@ -62,7 +73,7 @@ unsafe extern "C-unwind" fn is_harmful(function: pg_sys::Oid, context: *mut c_vo
     // SAFETY: a catalog look-up; the context is that of the walk.
     unsafe {
         if function.to_u32() == pg_sys::F_NEXTVAL {
-            (*context.cast::<Met>()).sequence = true;
+            (*context.cast::<Met>()).for_triggers = true;
             return false;
         }
         let volatile = raw::func_volatile(function) as u8 == pg_sys::PROVOLATILE_VOLATILE;
