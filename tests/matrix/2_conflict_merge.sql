@@ -43,6 +43,7 @@ INSERT INTO t VALUES (1, 'again'), (10, 'new') ON CONFLICT ON CONSTRAINT t_pkey 
 INSERT INTO t VALUES (1, 'a'), (1, 'b') ON CONFLICT (k) DO UPDATE SET v = excluded.v;
 
 --! form DO UPDATE of the key
+--! not call
 INSERT INTO t VALUES (1, 'again') ON CONFLICT (k) DO UPDATE SET k = 30 RETURNING k, v;
 
 --! form arbiter that no unique index has

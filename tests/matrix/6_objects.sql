@@ -187,16 +187,18 @@ END $$;
 CREATE TRIGGER a BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION rekey();
 --! seed
 TRUNCATE t;
-INSERT INTO t VALUES (1, 'one'), (2, 'two');
+INSERT INTO t SELECT g, 'seed' FROM generate_series(1, 40) AS g;
 
 --! form BEFORE trigger that changes the key to a new one
 --! not call
-INSERT INTO t VALUES (10, 'a');
-INSERT INTO t VALUES (11, 'rekey');
+INSERT INTO t SELECT 100 + g * 2, 'rekey' FROM generate_series(1, 40) AS g;
 
---! form BEFORE UPDATE trigger that changes the key
+--! form BEFORE trigger that changes the key to a known one
+INSERT INTO t SELECT g, 'rekey' FROM generate_series(1, 39) AS g;
+
+--! form BEFORE UPDATE trigger that changes the key to a known one
 UPDATE t SET v = 'a' WHERE k = 1;
-UPDATE t SET v = 'rekey' WHERE k = 1;
+UPDATE t SET v = 'rekey' WHERE k < 40;
 
 --! fixture transitions
 CREATE TABLE t (k bigint NOT NULL, v text);

@@ -65,7 +65,7 @@ const EXPLAINED: [(&str, &[&str]); 3] = [
     ("alter_table", &["partition", "sharded_table", "relname", "Lock", "-+-", " row"]),
     // It lists functions of one implementation that are declared otherwise: the input function of
     // pss.copy_row must be strict, for there are NULLs of that type, and nothing else.
-    ("opr_sanity", &["shell_in", "proname", "-+-", " row"]),
+    ("opr_sanity", &["pss.copy_row", "shell_in", "proname", "-+-", " row"]),
     // It lists all event triggers.
     ("event_trigger", &["event trigger", "evtname", "-+-", " rows)"]),
 ];

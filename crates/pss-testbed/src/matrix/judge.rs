@@ -3,6 +3,7 @@
 //! Must never call a difference right: it is either a refusal that says what to do instead, or
 //! wrong.
 
+use super::door::DOORS;
 use super::statement::{Outcome, Statement};
 
 /// SQLSTATEs with which a statement may be refused, with a hint: not supported, not in this state,
@@ -92,20 +93,25 @@ fn hinted(outcome: &Outcome, sqlstates: &[&str]) -> Option<Refusal> {
 
 /// A message without what differs from run to run: schemas of ours, numbers of partitions.
 fn general(message: &str) -> String {
-    let word = |word: &str| {
-        let digits = word.trim_end_matches(',');
-        match word.split_once(".t") {
-            Some((schema, rest)) if schema.contains('_') => {
-                let quote: String = schema.chars().take_while(|c| !c.is_alphanumeric()).collect();
-                format!("{quote}t{rest}")
-            }
-            _ if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                word.replace(digits, "N")
-            }
-            _ => word.to_owned(),
+    let of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut out = String::new();
+    let mut rest = message;
+    while !rest.is_empty() {
+        let word = rest.find(|c| !of_name(c)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(word);
+        let is_schema = after.starts_with('.')
+            && DOORS.iter().any(|door| name.ends_with(&format!("_{}", door.name)));
+        if is_schema {
+            rest = &after[1..];
+            continue;
         }
-    };
-    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
+        let is_number = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+        out.push_str(if is_number { "N" } else { name });
+        let other = after.find(of_name).unwrap_or(after.len());
+        out.push_str(&after[..other]);
+        rest = &after[other..];
+    }
+    out
 }
 
 /// Rows without the columns that differ by design; sorted, unless their order was asked for.
@@ -149,8 +155,8 @@ mod tests {
 
     #[test]
     fn messages_are_made_comparable() {
-        let message = "INSERT INTO a_view.t, not 12, into \"a_leaf.t_p0\" of partition 3.";
-        let expected = "INSERT INTO t, not N, into \"t_p0\" of partition 3.";
+        let message = "INSERT INTO a_view.t, not 12, into \"a_leaf.t_p0\", f('b_slot.t', key, 3).";
+        let expected = "INSERT INTO t, not N, into \"t_p0\", f('t', key, N).";
         assert_eq!(general(message), expected);
     }
 
