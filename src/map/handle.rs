@@ -331,7 +331,14 @@ impl Map {
             }
             let slots = (*writer).slots.as_mut_ptr();
             let command = pg_sys::GetCurrentCommandId(true);
-            pg_sys::heap_multi_insert(self.heap, slots, n as i32, command, 0, null_mut());
+            if n == 1 {
+                // What serves many first makes room for a page of them.
+                let tuple = pg_sys::ExecFetchSlotHeapTuple(*slots, true, null_mut());
+                pg_sys::heap_insert(self.heap, tuple, command, 0, null_mut());
+                (**slots).tts_tid = (*tuple).t_self;
+            } else {
+                pg_sys::heap_multi_insert(self.heap, slots, n as i32, command, 0, null_mut());
+            }
             let first = (self.index, (*writer).index_info);
             for &(index, info) in std::iter::once(&first).chain(&self.others) {
                 for (slot, entry) in (&(*writer).slots)[..n].iter().zip(entries) {
