@@ -63,6 +63,8 @@ pub fn put(table: &TableShared, hash48: u64, tag: u16, partition: u16) {
     };
     let word = at(&|word| place.holds(word))
         .or_else(|| at(&|word| word == 0))
+        // What a TRUNCATE or a move has made unreachable would otherwise stay for long.
+        .or_else(|| at(&|word| (word >> 16) as u16 != tag))
         .unwrap_or(&place.bucket[place.victim % WAYS]);
     let packed = place.word | u64::from(partition);
     word.store(packed, Ordering::SeqCst);
