@@ -4,6 +4,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem::size_of;
+use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -31,6 +32,26 @@ pub unsafe extern "C-unwind" fn begin(
     unsafe {
         let plan = (*node).ss.ps.plan;
         (*node).ss.ps.lefttree = pg_sys::ExecInitNode((*plan).lefttree, estate, flags);
+    }
+}
+
+/// The next row of a child; null: there is none.
+///
+/// # Safety
+/// An initialized plan state.
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+pub unsafe fn next_of(child: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: as stated.
+    unsafe {
+        if !(*child).chgParam.is_null() {
+            raw::ExecReScan(child);
+        }
+        let Some(next) = (*child).ExecProcNode else { return null_mut() };
+        let row = next(child);
+        if row.is_null() || u32::from((*row).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
+            return null_mut();
+        }
+        row
     }
 }
 
@@ -124,7 +145,7 @@ impl RouterCell {
     }
 
     fn take(&mut self) -> Option<Box<Router>> {
-        let router = std::mem::replace(&mut self.0, std::ptr::null_mut());
+        let router = std::mem::replace(&mut self.0, null_mut());
         // SAFETY: made by Box::into_raw in `get`, and taken once.
         (!router.is_null()).then(|| unsafe { Box::from_raw(router) })
     }

@@ -17,7 +17,6 @@ use crate::catalog::relation_name;
 use crate::error::{OrRaise, PssError, Result};
 use crate::meta::{self, Meta};
 use crate::moves;
-use crate::raw;
 use crate::router::{Door, Router};
 
 /// What the planner makes the node of.
@@ -75,13 +74,8 @@ unsafe extern "C-unwind" fn execute(
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the node's own state and child; slots belong to the executor.
     unsafe {
-        let child = (*node).ss.ps.lefttree;
-        if !(*child).chgParam.is_null() {
-            raw::ExecReScan(child);
-        }
-        let Some(next) = (*child).ExecProcNode else { return null_mut() };
-        let source = next(child);
-        if source.is_null() || u32::from((*source).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
+        let source = node::next_of((*node).ss.ps.lefttree);
+        if source.is_null() {
             return null_mut();
         }
         let row = node::copy_row(source, (*node).ss.ss_ScanTupleSlot);

@@ -19,7 +19,6 @@ use super::route_plan::Target;
 use crate::error::{OrRaise, PssError, Result};
 use crate::guc::{self, Routing};
 use crate::meta;
-use crate::raw;
 use crate::router::{Door, Router};
 
 /// What the planner makes the node of.
@@ -88,7 +87,7 @@ unsafe extern "C-unwind" fn execute(
             }
         }
         let child = (*node).ss.ps.lefttree;
-        let source = next_of(child);
+        let source = node::next_of(child);
         if source.is_null() {
             return null_mut();
         }
@@ -100,7 +99,7 @@ unsafe extern "C-unwind" fn execute(
         let ahead = (*state).ahead;
         ReadAhead::push(ahead, row);
         while !ReadAhead::is_full(ahead) {
-            let source = next_of(child);
+            let source = node::next_of(child);
             if source.is_null() {
                 (*ahead).exhausted = true;
                 break;
@@ -109,23 +108,6 @@ unsafe extern "C-unwind" fn execute(
         }
         route_ahead(state);
         ReadAhead::pop(ahead, row);
-        row
-    }
-}
-
-/// The next row of the child; null: there is none.
-#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
-unsafe fn next_of(child: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: an initialized plan state.
-    unsafe {
-        if !(*child).chgParam.is_null() {
-            raw::ExecReScan(child);
-        }
-        let Some(next) = (*child).ExecProcNode else { return null_mut() };
-        let row = next(child);
-        if row.is_null() || u32::from((*row).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
-            return null_mut();
-        }
         row
     }
 }
