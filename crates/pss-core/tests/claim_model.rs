@@ -5,8 +5,9 @@
 //! while it changes, or PREPARE before a crash that loses shared memory. The checker must stay
 //! able to find a fault: two tests break one rule each and expect it to be found.
 
+mod explore;
+
 use pss_core::claim::{Claimed, Entry, claim, decide, must_record, unpin};
-use std::collections::{HashSet, VecDeque};
 
 /// The protocol, or one with a rule dropped.
 #[derive(Clone, Copy, PartialEq)]
@@ -213,24 +214,9 @@ impl World {
 
 type Check = fn(&World) -> Option<&'static str>;
 
-/// Visits every reachable world. The number of worlds, or the first fault and its depth.
+/// Searches all worlds of so many sessions; see [`explore::explore`].
 fn explore(sessions: usize, rules: Rules, check: Check) -> Result<usize, (&'static str, usize)> {
-    let start = World::new(sessions);
-    let mut seen = HashSet::from([start.clone()]);
-    let mut queue = VecDeque::from([(start, 0)]);
-    while let Some((world, depth)) = queue.pop_front() {
-        for next in world.successors(rules) {
-            if seen.contains(&next) {
-                continue;
-            }
-            if let Some(fault) = check(&next) {
-                return Err((fault, depth + 1));
-            }
-            seen.insert(next.clone());
-            queue.push_back((next, depth + 1));
-        }
-    }
-    Ok(seen.len())
+    explore::explore(World::new(sessions), |world| world.successors(rules), check)
 }
 
 #[test]

@@ -6,8 +6,9 @@
 //! that hold it once the key is marked. The checker must stay able to find a fault: two tests break
 //! a rule each and expect it to be found.
 
+mod explore;
+
 use pss_core::claim::{Claimed, Entry, claim, decide, hold, mark, must_record, unmark, unpin};
-use std::collections::{HashSet, VecDeque};
 
 const FROM: u16 = 0;
 const TO: u16 = 7;
@@ -257,24 +258,9 @@ impl World {
     }
 }
 
-/// Visits every reachable world. The number of worlds, or the first fault and its depth.
+/// Searches all worlds of a mover and so many sessions; see [`explore::explore`].
 fn explore(sessions: usize, rules: Rules) -> Result<usize, (&'static str, usize)> {
-    let start = World::new(sessions);
-    let mut seen = HashSet::from([start.clone()]);
-    let mut queue = VecDeque::from([(start, 0)]);
-    while let Some((world, depth)) = queue.pop_front() {
-        for next in world.successors(rules) {
-            if seen.contains(&next) {
-                continue;
-            }
-            if let Some(fault) = next.fault() {
-                return Err((fault, depth + 1));
-            }
-            seen.insert(next.clone());
-            queue.push_back((next, depth + 1));
-        }
-    }
-    Ok(seen.len())
+    explore::explore(World::new(sessions), |world| world.successors(rules), World::fault)
 }
 
 #[test]
