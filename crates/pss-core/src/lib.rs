@@ -9,6 +9,8 @@
 pub mod forecast;
 /// Which horizons are forecast, in steps, for a given sampling interval.
 pub mod horizons;
+/// Amounts of cpu, blocks, bytes, memory and storage; the scarcest of them.
+pub mod resources;
 /// Counters to load: differences, rates, what is missing.
 pub mod series;
 
