@@ -33,6 +33,7 @@ pub struct Shadow {
     unscored: VecDeque<Vec<f64>>,
     recent: f64,
     weight: f64,
+    last: f64,
     sum: f64,
     cycles: u64,
 }
@@ -46,6 +47,7 @@ impl Shadow {
             unscored: VecDeque::new(),
             recent: 0.0,
             weight: 0.0,
+            last: 0.0,
             sum: 0.0,
             cycles: 0,
         }
@@ -80,6 +82,7 @@ impl Shadow {
         let score = imbalance(&load, capacity);
         self.recent = RECENT * self.recent + score;
         self.weight = RECENT * self.weight + 1.0;
+        self.last = score;
         self.sum += score;
         self.cycles += 1;
     }
@@ -97,6 +100,11 @@ impl Shadow {
     /// Recent mean of lambda - 1; the last 50 cycles count. `None` before the first.
     pub fn recent(&self) -> Option<f64> {
         (self.cycles > 0).then(|| self.recent / self.weight)
+    }
+
+    /// lambda - 1 of the cycle scored last. `None` before the first.
+    pub fn last(&self) -> Option<f64> {
+        (self.cycles > 0).then_some(self.last)
     }
 
     /// Mean of lambda - 1 over all cycles. `None` before the first.
@@ -154,6 +162,7 @@ mod tests {
         // 20 + 20 against 20, then 30 against 30.
         assert!((equal.mean().expect("scored") - 1.0 / 3.0).abs() < 1e-9);
         assert!(avoiding.mean().expect("scored") < 0.1);
+        assert_eq!(avoiding.last(), Some(0.0));
         assert_eq!(best([&avoiding].into_iter(), &equal, 0.02), Some(0));
         assert_eq!(best([&equal].into_iter(), &avoiding, 0.02), None);
         assert_eq!(best([&equal.clone()].into_iter(), &equal, 0.02), None);
@@ -173,7 +182,7 @@ mod tests {
     #[test]
     fn scores_before_the_first_cycle_are_unknown() {
         let shadow = Shadow::new(3);
-        assert_eq!((shadow.recent(), shadow.mean()), (None, None));
+        assert_eq!((shadow.recent(), shadow.last(), shadow.mean()), (None, None, None));
         assert_eq!(best([&shadow].into_iter(), &shadow, 0.0), None);
     }
 }

@@ -241,6 +241,11 @@ impl Controller {
         self.shadows.scores()
     }
 
+    /// What each policy came to in the cycle scored last; `None` before the first score.
+    pub fn latest_scores(&self) -> Option<Scores> {
+        self.shadows.latest()
+    }
+
     /// Takes in one cycle.
     pub fn observe(&mut self, seen: &Observation<'_>, settings: &Settings) {
         for (i, forecaster) in self.forecasters.iter_mut().enumerate() {

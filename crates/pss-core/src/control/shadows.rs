@@ -14,7 +14,7 @@ pub(super) const ONE_LIFE: usize = 2;
 /// Longest control window, in cycles.
 const LONGEST: usize = 64;
 
-/// Recent means of lambda - 1 by policy.
+/// lambda - 1 by policy: means over recent cycles, or what one cycle came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scores {
     /// Shares by capacity.
@@ -130,13 +130,25 @@ impl Shadows {
         score::best(reactive, &self.capacity.shadow, margin).is_some()
     }
 
+    /// Recent means.
     pub(super) fn scores(&self) -> Option<Scores> {
-        let forecast = self.windows.iter().filter_map(|policy| policy.shadow.recent());
+        self.by(Shadow::recent)
+    }
+
+    /// Of the cycle scored last.
+    pub(super) fn latest(&self) -> Option<Scores> {
+        self.by(Shadow::last)
+    }
+
+    fn by(&self, score: impl Fn(&Shadow) -> Option<f64>) -> Option<Scores> {
+        // The window that has been best lately: the best of this very cycle would be hindsight.
+        let recent = |policy: &&Policy| policy.shadow.recent().unwrap_or(f64::INFINITY);
+        let forecast = self.windows.iter().min_by(|a, b| recent(a).total_cmp(&recent(b)))?;
         Some(Scores {
-            capacity: self.capacity.shadow.recent()?,
-            fewest: self.fewest.shadow.recent()?,
-            reactive: self.reactive.shadow.recent()?,
-            forecast: forecast.fold(f64::INFINITY, f64::min),
+            capacity: score(&self.capacity.shadow)?,
+            fewest: score(&self.fewest.shadow)?,
+            reactive: score(&self.reactive.shadow)?,
+            forecast: score(&forecast.shadow)?,
         })
     }
 }
