@@ -13,6 +13,7 @@ mod history;
 mod movers;
 mod query_log;
 mod slots;
+mod standby;
 mod worker;
 mod writer;
 
@@ -57,6 +58,7 @@ const TESTS: &[&[ClusterTest]] = &[
     crowd::TESTS,
     movers::TESTS,
     slots::TESTS,
+    standby::TESTS,
     worker::TESTS,
     query_log::TESTS,
 ];

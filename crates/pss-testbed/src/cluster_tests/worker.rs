@@ -17,18 +17,17 @@ pub(super) const TESTS: &[ClusterTest] = &[
     },
     ClusterTest { name: "drop_extension", options: quick, run: drop_extension },
     ClusterTest { name: "not_preloaded", options: bare, run: not_preloaded },
-    ClusterTest { name: "standby", options: quick, run: standby },
 ];
 
 /// Time in which a worker is expected after there is work for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Worker cycles of a second instead of ten.
-fn quick() -> Options {
+pub(super) fn quick() -> Options {
     Options::default().set("pss.sample_interval", "1s").set("pss.refresh_interval", "1s")
 }
 
-fn has_worker(database: &str) -> String {
+pub(super) fn has_worker(database: &str) -> String {
     format!(
         "SELECT EXISTS (SELECT FROM pg_stat_activity
                         WHERE backend_type LIKE 'pss worker%' AND datname = '{database}')"
@@ -36,7 +35,7 @@ fn has_worker(database: &str) -> String {
 }
 
 /// A database with a filled sharded table `t`.
-fn prepare(cluster: &Cluster, database: &str) -> Result<()> {
+pub(super) fn prepare(cluster: &Cluster, database: &str) -> Result<()> {
     if database != "postgres" {
         cluster.create_database(database)?;
     }
@@ -104,41 +103,6 @@ fn drop_extension(cluster: &mut Cluster, _: &Context) -> Result<()> {
     // And it comes back into a database that had it.
     client.batch_execute("CREATE EXTENSION pss")?;
     Ok(())
-}
-
-/// A standby reads and never assigns; promoted, it goes on where the primary ended.
-fn standby(cluster: &mut Cluster, _: &Context) -> Result<()> {
-    prepare(cluster, "postgres")?;
-    let standby = cluster.standby()?;
-    let mut reader = standby.connect("postgres")?;
-    wait_until(&mut reader, PATIENCE, "SELECT count(*) = 1000 FROM t")?;
-    let located =
-        number(&mut reader, "SELECT count(*) FROM t WHERE pss_locate('t', k) = pss_partition")?;
-    ensure!(located == 1000, "the standby located {located} of 1000 keys");
-    for writer in [
-        "pss_get_partition('t', 123456789::bigint)",
-        "pss_refresh()",
-        "pss_record_metric('t', 0, 'queue', 1)",
-        "pss_set_metric_cost('t', 'queue', 1)",
-        "pss_expect('t', 0, 1, now(), now() + interval '1 h')",
-        "pss_alter_table('t', 'naive')",
-        "pss_import_query_log('t')",
-    ] {
-        let refused = reader.execute(&format!("SELECT {writer}"), &[]);
-        let code = refused.err().and_then(|e| e.code().map(|code| code.code().to_owned()));
-        ensure!(code.as_deref() == Some("25006"), "a standby must refuse {writer}: {code:?}");
-    }
-    for reading in ["pss_forecast('t')", "pss.query_patterns", "pss.stat_forecast", "pss.metrics"] {
-        reader.execute(&format!("SELECT * FROM {reading}"), &[])?;
-    }
-    ensure!(
-        !reader.query_one(&has_worker("postgres"), &[])?.get::<_, bool>(0),
-        "a worker runs on the standby"
-    );
-    standby.promote()?;
-    wait_until(&mut reader, 2 * PATIENCE, &has_worker("postgres"))?;
-    reader.batch_execute("INSERT INTO t SELECT g, 1, g FROM generate_series(1, 2000) g")?;
-    consistent(&mut reader, "t")
 }
 
 fn bare() -> Options {
