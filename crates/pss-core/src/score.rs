@@ -24,11 +24,9 @@ pub fn imbalance(load: &[f64], capacity: &[f64]) -> f64 {
     if sum > 0.0 { highest * room / sum - 1.0 } else { 0.0 }
 }
 
-/// One policy's imaginary placements, and how well they did.
-#[derive(Debug, Clone)]
-pub struct Shadow {
-    counts: Vec<AgeCounts>,
-    keys: Vec<f64>,
+/// How the load of own keys and the foreign load of the same cycle came out together.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
     /// Own load of cycles whose foreign load has not been measured yet, oldest first.
     unscored: VecDeque<Vec<f64>>,
     recent: f64,
@@ -38,33 +36,9 @@ pub struct Shadow {
     cycles: u64,
 }
 
-impl Shadow {
-    /// A policy that has placed nothing yet, on `partitions` partitions.
-    pub fn new(partitions: usize) -> Shadow {
-        Shadow {
-            counts: vec![AgeCounts::default(); partitions],
-            keys: vec![0.0; partitions],
-            unscored: VecDeque::new(),
-            recent: 0.0,
-            weight: 0.0,
-            last: 0.0,
-            sum: 0.0,
-            cycles: 0,
-        }
-    }
-
-    /// One cycle: `arrivals` new keys are placed by `shares`; the own load that came
-    /// (`own_total`, cost units/s) falls on this policy's keys as `profile` says.
-    pub fn place(&mut self, arrivals: f64, shares: &[f64], profile: &Profile, own_total: f64) {
-        for (i, counts) in self.counts.iter_mut().enumerate() {
-            let placed = arrivals * shares.get(i).copied().unwrap_or(0.0);
-            counts.step(placed);
-            self.keys[i] += placed;
-        }
-        let mut own: Vec<f64> = self.own(profile).collect();
-        let modelled: f64 = own.iter().sum();
-        let scale = if modelled > 0.0 { own_total / modelled } else { 0.0 };
-        own.iter_mut().for_each(|load| *load *= scale);
+impl Tally {
+    /// Takes in the own load (cost units/s) of a cycle, by partition.
+    pub fn push(&mut self, own: Vec<f64>) {
         self.unscored.push_back(own);
     }
 
@@ -87,16 +61,6 @@ impl Shadow {
         self.cycles += 1;
     }
 
-    /// Load of this policy's keys under `profile` (cost units/s), by partition.
-    pub fn own(&self, profile: &Profile) -> impl Iterator<Item = f64> {
-        self.counts.iter().map(|counts| profile.load(counts))
-    }
-
-    /// Keys placed so far, by partition (fractions): what "fewest rows" looks at.
-    pub fn keys(&self) -> &[f64] {
-        &self.keys
-    }
-
     /// Recent mean of lambda - 1; the last 50 cycles count. `None` before the first.
     pub fn recent(&self) -> Option<f64> {
         (self.cycles > 0).then(|| self.recent / self.weight)
@@ -113,6 +77,60 @@ impl Shadow {
     }
 }
 
+/// One policy's imaginary placements, and how well they did.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    counts: Vec<AgeCounts>,
+    keys: Vec<f64>,
+    tally: Tally,
+}
+
+impl Shadow {
+    /// A policy that has placed nothing yet, on `partitions` partitions.
+    pub fn new(partitions: usize) -> Shadow {
+        Shadow {
+            counts: vec![AgeCounts::default(); partitions],
+            keys: vec![0.0; partitions],
+            tally: Tally::default(),
+        }
+    }
+
+    /// One cycle: `arrivals` new keys are placed by `shares`; the own load that came
+    /// (`own_total`, cost units/s) falls on this policy's keys as `profile` says.
+    pub fn place(&mut self, arrivals: f64, shares: &[f64], profile: &Profile, own_total: f64) {
+        for (i, counts) in self.counts.iter_mut().enumerate() {
+            let placed = arrivals * shares.get(i).copied().unwrap_or(0.0);
+            counts.step(placed);
+            self.keys[i] += placed;
+        }
+        let mut own: Vec<f64> = self.own(profile).collect();
+        let modelled: f64 = own.iter().sum();
+        let scale = if modelled > 0.0 { own_total / modelled } else { 0.0 };
+        own.iter_mut().for_each(|load| *load *= scale);
+        self.tally.push(own);
+    }
+
+    /// See [`Tally::score`].
+    pub fn score(&mut self, foreign: &[f64], capacity: &[f64], staleness: usize) {
+        self.tally.score(foreign, capacity, staleness);
+    }
+
+    /// How it has done.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Load of this policy's keys under `profile` (cost units/s), by partition.
+    pub fn own(&self, profile: &Profile) -> impl Iterator<Item = f64> {
+        self.counts.iter().map(|counts| profile.load(counts))
+    }
+
+    /// Keys placed so far, by partition (fractions): what "fewest rows" looks at.
+    pub fn keys(&self) -> &[f64] {
+        &self.keys
+    }
+}
+
 /// The candidate that has done best lately, if it beats `fallback` by `margin` (relative); ties
 /// go to the first. `None`: stay with the fallback.
 pub fn best<'a>(
@@ -120,10 +138,10 @@ pub fn best<'a>(
     fallback: &Shadow,
     margin: f64,
 ) -> Option<usize> {
-    let bar = fallback.recent()? * (1.0 - margin);
+    let bar = fallback.tally.recent()? * (1.0 - margin);
     candidates
         .enumerate()
-        .filter_map(|(i, shadow)| Some((i, shadow.recent()?)))
+        .filter_map(|(i, shadow)| Some((i, shadow.tally().recent()?)))
         .filter(|(_, score)| *score < bar)
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(i, _)| i)
@@ -160,9 +178,9 @@ mod tests {
             avoiding.score(&foreign, &[1.0; 2], 0);
         }
         // 20 + 20 against 20, then 30 against 30.
-        assert!((equal.mean().expect("scored") - 1.0 / 3.0).abs() < 1e-9);
-        assert!(avoiding.mean().expect("scored") < 0.1);
-        assert_eq!(avoiding.last(), Some(0.0));
+        assert!((equal.tally().mean().expect("scored") - 1.0 / 3.0).abs() < 1e-9);
+        assert!(avoiding.tally().mean().expect("scored") < 0.1);
+        assert_eq!(avoiding.tally().last(), Some(0.0));
         assert_eq!(best([&avoiding].into_iter(), &equal, 0.02), Some(0));
         assert_eq!(best([&equal].into_iter(), &avoiding, 0.02), None);
         assert_eq!(best([&equal.clone()].into_iter(), &equal, 0.02), None);
@@ -173,16 +191,19 @@ mod tests {
         let mut shadow = Shadow::new(2);
         shadow.place(10.0, &[1.0, 0.0], &flat(), 20.0);
         shadow.score(&[9.0, 9.0], &[1.0; 2], 1);
-        assert_eq!(shadow.mean(), None, "that foreign load came before the first cycle");
+        assert_eq!(shadow.tally().mean(), None, "that foreign load came before the first cycle");
         shadow.place(10.0, &[0.0, 1.0], &flat(), 40.0);
         shadow.score(&[0.0, 20.0], &[1.0; 2], 1);
-        assert_eq!(shadow.mean(), Some(0.0));
+        assert_eq!(shadow.tally().mean(), Some(0.0));
     }
 
     #[test]
     fn scores_before_the_first_cycle_are_unknown() {
         let shadow = Shadow::new(3);
-        assert_eq!((shadow.recent(), shadow.last(), shadow.mean()), (None, None, None));
+        assert_eq!(
+            (shadow.tally().recent(), shadow.tally().last(), shadow.tally().mean()),
+            (None, None, None)
+        );
         assert_eq!(best([&shadow].into_iter(), &shadow, 0.0), None);
     }
 }

@@ -105,6 +105,19 @@ fn avoids_the_partition_that_is_about_to_be_busy() {
     assert!(fill.levels[0][0] > fill.levels[1][0] + 10.0, "{:?}", fill.levels);
     let scores = table.controller.scores().expect("scored");
     assert!(scores.forecast < scores.reactive && scores.forecast < 0.7 * scores.capacity);
+    assert!(scores.oracle <= scores.forecast + 0.01, "{scores:?}");
+    assert!(scores.achieved >= scores.oracle && scores.achieved < scores.capacity, "{scores:?}");
+    let gain = scores.captured_gain().expect("there is something to gain");
+    assert!((0.5..=1.0).contains(&gain), "{gain}: {scores:?}");
+}
+
+#[test]
+fn a_level_load_leaves_nothing_to_capture() {
+    let mut table = Table::new(Settings::default());
+    table.cycles(120, |_| [Some(10.0); PARTITIONS]);
+    let scores = table.controller.scores().expect("scored");
+    assert!(scores.oracle.abs() < 1e-6 && scores.achieved < 0.01, "{scores:?}");
+    assert_eq!(scores.captured_gain(), None);
 }
 
 #[test]

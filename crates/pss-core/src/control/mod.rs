@@ -7,144 +7,29 @@
 //! are capacity-proportional, but for loads that were declared: those are known, whatever
 //! forecasts are worth.
 
+mod adjust;
 mod declared;
+mod hindsight;
+mod levels;
 mod paths;
 mod shadows;
 mod trust;
+mod values;
 
 use crate::cohort::{self, Cohorts};
 use crate::forecast::{self, Forecaster};
-use crate::level::{AHEAD, CLASSES, Fill};
+use crate::level::AHEAD;
 use crate::score;
-use crate::weights::{self, Damping};
+use crate::weights;
+use levels::Sight;
 use paths::Paths;
 use shadows::Shadows;
 use trust::Trust;
 
+pub use adjust::{Adjustment, Cause, Coefficient};
 pub use declared::{Ahead, Declaration, Timetable};
 pub use shadows::Scores;
-
-/// Cycles between two points of a published level, at most.
-const LONGEST_STRIDE: usize = 8;
-
-/// What one cycle brought, by partition.
-#[derive(Debug, Clone, Copy)]
-pub struct Observation<'a> {
-    /// Load of keys pss placed (cost units/s), exact.
-    pub own: &'a [f64],
-    /// All other load (cost units/s); `None` = not measured.
-    pub foreign: &'a [Option<f64>],
-    /// What of the foreign load had been declared (cost units/s, mean over the time measured);
-    /// empty: nothing.
-    pub declared: &'a [f64],
-    /// New keys placed in this cycle, by partition and size class (`level::size_class`).
-    pub placed: &'a [[f64; CLASSES]],
-    /// Load that the partition can carry (any unit, common to all).
-    pub capacity: &'a [f64],
-    /// Whether it may take new keys.
-    pub in_service: &'a [bool],
-}
-
-/// How to plan.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
-    /// Off: load is expected to stay as it was last measured.
-    pub forecast: bool,
-    /// Cycles by which measured foreign load is older than own load.
-    pub staleness: usize,
-    /// Cycles without a measured foreign load after which a partition's is unknown.
-    pub time_to_live: usize,
-    /// Cycles before anything but capacity decides.
-    pub warm_up: usize,
-    /// Relative gain over capacity shares that a policy must have shown.
-    pub margin: f64,
-    /// How shares may change.
-    pub damping: Damping,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            forecast: true,
-            staleness: 0,
-            time_to_live: 6,
-            warm_up: 12,
-            margin: 0.02,
-            damping: Damping::default(),
-        }
-    }
-}
-
-/// Why the shares are what they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Fewer cycles than `warm_up` have been seen.
-    WarmingUp,
-    /// No partition's foreign load has been measured lately.
-    NoFreshData,
-    /// Nothing has beaten capacity shares lately.
-    NoSkill,
-    /// As without skill, but a load is declared: shares by capacity over what it leaves.
-    Declared,
-    /// Water-filling on the last measured loads.
-    Reactive,
-    /// Water-filling on forecasts.
-    Forecast,
-}
-
-impl Reason {
-    /// The reason in words, for views and the decision log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::WarmingUp => "warming up: shares by capacity",
-            Reason::NoFreshData => "no fresh data: shares by capacity",
-            Reason::NoSkill => "no skill: shares by capacity",
-            Reason::Declared => "no skill: shares by capacity over declared loads",
-            Reason::Reactive => "filling to a level by the last measured loads",
-            Reason::Forecast => "filling to a level by forecasts",
-        }
-    }
-}
-
-/// Expected loads of one partition, mean over the control window (cost units/s).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outlook {
-    /// Foreign load; not a number when unknown.
-    pub foreign: f64,
-    /// Load of keys placed earlier.
-    pub committed: f64,
-    /// All load, with the new keys by the plan's shares.
-    pub level: f64,
-    /// Bounds of `level`, from the interval of the foreign forecast.
-    pub lo: f64,
-    /// See `lo`.
-    pub hi: f64,
-}
-
-/// What to do with the next new keys, and why.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// Share of the new keys for each partition (sum 1).
-    pub shares: Vec<f64>,
-    /// Whether the shares differ enough from the last published ones to begin an epoch.
-    pub epoch_changed: bool,
-    /// By partition.
-    pub outlook: Vec<Outlook>,
-    /// What is expected of each partition and key, for dispatch to a level; `None` where shares
-    /// by capacity are all there is to go by.
-    pub fill: Option<Fill>,
-    /// Part of the expected differences in foreign load that dispatch to a level counts on, 0 to
-    /// 1, by how far they lately came true.
-    pub trust: f64,
-    /// Control window in cycles.
-    pub window: usize,
-    /// kappa: controllable part of the load over the control window.
-    pub authority: f64,
-    /// lambda - 1 expected with these shares: below it new keys alone cannot bring the table.
-    pub floor: f64,
-    /// Why these shares.
-    pub reason: Reason,
-}
+pub use values::{Observation, Outlook, Plan, Reason, Settings};
 
 /// Foreign load as it was last measured.
 #[derive(Debug, Clone, Copy)]
@@ -183,6 +68,8 @@ pub struct Controller {
     published: Vec<f64>,
     shadows: Shadows,
     trust: Trust,
+    /// Position and length in cycles of the control window of the last plan on forecasts.
+    window: Option<(usize, usize)>,
 }
 
 impl Controller {
@@ -197,6 +84,7 @@ impl Controller {
             published: Vec::new(),
             shadows: Shadows::new(partitions),
             trust: Trust::default(),
+            window: None,
         }
     }
 
@@ -265,7 +153,7 @@ impl Controller {
         let foreign: Vec<f64> = self.last_foreign.iter().map(load).collect();
         self.shadows.score(
             seen.placed.as_flattened().iter().sum(),
-            self.own.iter().sum(),
+            &self.own,
             &self.cohorts.profile(),
             &foreign,
             &self.capacity,
@@ -321,17 +209,45 @@ impl Controller {
         if epoch_changed {
             self.published = shares;
         }
+        let known = !matches!(reason, Reason::WarmingUp | Reason::NoFreshData);
+        let sight = Sight {
+            paths,
+            declared: &declared,
+            trust: self.trust.part(),
+            cohorts: &self.cohorts,
+            capacity: &self.capacity,
+        };
+        let fill = known.then(|| levels::levels(&sight, stride));
+        let forecast = reason == Reason::Forecast;
+        let adjusted = if forecast { self.window_adjusted(choice, window) } else { None };
+        let adjustments = adjusted.into_iter().collect();
         Plan {
             shares: self.published.clone(),
             epoch_changed,
             outlook,
-            fill: self.fill(reason, paths, &declared, stride),
+            fill,
             trust: self.trust.part(),
             window,
             authority: if own > 0.0 { (volume / own).clamp(0.0, 1.0) } else { 0.0 },
             floor: score::imbalance(&levels, &self.capacity),
             reason,
+            adjustments,
         }
+    }
+
+    /// The change of the control window since the last plan on forecasts, if there is one.
+    fn window_adjusted(&mut self, choice: usize, window: usize) -> Option<Adjustment> {
+        let (before, from) = self.window.replace((choice, window))?;
+        if from == window {
+            return None;
+        }
+        let cause = if before == choice {
+            Cause::KeyLife { life: self.cohorts.profile().life() }
+        } else {
+            self.shadows.why_window(before, choice)?
+        };
+        let (from, to) = (from as f64, window as f64);
+        Some(Adjustment { coefficient: Coefficient::Window, from, to, cause })
     }
 
     /// Expects what [`Controller::plan`] would, for the scores to come, without a plan: what a
@@ -344,7 +260,7 @@ impl Controller {
     fn look_ahead(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> View {
         let last = self.last_undeclared(settings.time_to_live);
         let windows = shadows::window_lengths(&self.cohorts.profile());
-        let stride = self.stride();
+        let stride = levels::stride(&self.cohorts);
         let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
         let forecast = Paths::forecast(&self.forecasters, &last, longest, settings.staleness);
         let steady = Paths::steady(&last, longest);
@@ -389,59 +305,6 @@ impl Controller {
             fresh.map_or(f64::NAN, |m| declared::without(m.load, m.declared))
         };
         self.last_foreign.iter().map(fresh).collect()
-    }
-
-    /// Cycles between two points of the published levels, which together span the time in which
-    /// a key brings its load.
-    fn stride(&self) -> usize {
-        let span = 4.0 * self.cohorts.profile().life() / AHEAD as f64;
-        (span.ceil() as usize).clamp(1, LONGEST_STRIDE)
-    }
-
-    /// What dispatch to a level needs. Foreign load counts as far as it can be trusted, and as
-    /// level beyond; a partition's own keys, and what was declared, are known all the same.
-    fn fill(
-        &self,
-        reason: Reason,
-        paths: &Paths,
-        declared: &[Vec<f64>],
-        stride: usize,
-    ) -> Option<Fill> {
-        if matches!(reason, Reason::WarmingUp | Reason::NoFreshData) {
-            return None;
-        }
-        let room: f64 = self.capacity.iter().sum();
-        let mut fill = Fill {
-            levels: vec![[0.0; AHEAD]; self.capacity.len()],
-            keys: [[0.0; AHEAD]; CLASSES],
-            capacity: self.capacity.iter().map(|&c| c as f32).collect(),
-            scale: [1.0; AHEAD],
-        };
-        for point in 0..AHEAD {
-            let ahead = 1 + point * stride;
-            let foreign = paths.undeclared(ahead);
-            let level = mean_utilization(&foreign, &self.capacity);
-            let mut base = self.cohorts.committed(ahead);
-            for (i, base) in base.iter_mut().enumerate() {
-                let level = level * self.capacity[i];
-                *base += level + self.trust.part() * (foreign[i] - level) + declared[i][ahead - 1];
-            }
-            let mean = mean_utilization(&base, &self.capacity);
-            let to_come = self.cohorts.controllable(ahead) / room;
-            for ((levels, &base), &capacity) in
-                fill.levels.iter_mut().zip(&base).zip(&self.capacity)
-            {
-                let base = if base.is_finite() { base } else { mean * capacity };
-                levels[point] = (base + to_come * capacity) as f32;
-            }
-            for (keys, profile) in fill.keys.iter_mut().zip(self.cohorts.profiles()) {
-                keys[point] = profile.at(ahead - 1) as f32;
-            }
-            if mean + to_come > 0.0 {
-                fill.scale[point] = (1.0 / (mean + to_come)) as f32;
-            }
-        }
-        Some(fill)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The policies that run in the shadow of the real one, and which of them to trust.
 
+use super::adjust::Cause;
+use super::hindsight::Hindsight;
 use crate::age::Profile;
 use crate::cohort::Cohorts;
-use crate::score::{self, Shadow};
+use crate::score::{self, Shadow, Tally};
 use crate::weights;
 
 /// Control windows tried, in key lives (mean age of load); the first is one cycle.
@@ -25,6 +27,23 @@ pub struct Scores {
     pub reactive: f64,
     /// Water-filling on forecasts, in its best window.
     pub forecast: f64,
+    /// The best placement in hindsight of the same keys, by foreign load that has come since: a
+    /// control window behind the others. Not a number before it is known.
+    pub oracle: f64,
+    /// What was really achieved: by the measured load of all partitions.
+    pub achieved: f64,
+}
+
+impl Scores {
+    /// Least difference between capacity shares and the best placement of which parts can be told.
+    const WORTH_IT: f64 = 0.02;
+
+    /// Part of the way from capacity shares to the best placement in hindsight that was really
+    /// achieved; `None` where there is next to nothing to gain (less than 0.02), or not known.
+    pub fn captured_gain(&self) -> Option<f64> {
+        let possible = self.capacity - self.oracle;
+        (possible >= Self::WORTH_IT).then(|| (self.capacity - self.achieved) / possible)
+    }
 }
 
 /// The control windows in cycles, by the life that keys have shown.
@@ -64,6 +83,8 @@ pub(super) struct Shadows {
     fewest: Policy,
     reactive: Policy,
     windows: [Policy; WINDOWS.len()],
+    hindsight: Hindsight,
+    achieved: Tally,
 }
 
 impl Shadows {
@@ -74,6 +95,8 @@ impl Shadows {
             fewest: policy(),
             reactive: policy(),
             windows: std::array::from_fn(|_| policy()),
+            hindsight: Hindsight::new(partitions),
+            achieved: Tally::default(),
         }
     }
 
@@ -82,12 +105,16 @@ impl Shadows {
     pub(super) fn score(
         &mut self,
         arrivals: f64,
-        own: f64,
+        own: &[f64],
         profile: &Profile,
         foreign: &[f64],
         capacity: &[f64],
         staleness: usize,
     ) {
+        self.achieved.push(own.to_vec());
+        self.achieved.score(foreign, capacity, staleness);
+        let own = own.iter().sum();
+        self.hindsight.observe((arrivals, own), foreign, staleness, profile, capacity);
         self.capacity.shares = weights::capacity_shares(capacity);
         self.fewest.shares = weights::water_fill(self.fewest.shadow.keys(), capacity, arrivals);
         let fixed = [&mut self.capacity, &mut self.fewest, &mut self.reactive];
@@ -130,25 +157,34 @@ impl Shadows {
         score::best(reactive, &self.capacity.shadow, margin).is_some()
     }
 
+    /// Why one control window is used instead of another.
+    pub(super) fn why_window(&self, before: usize, after: usize) -> Option<Cause> {
+        let score = |window: usize| self.windows[window].shadow.tally().recent();
+        Some(Cause::Better { before: score(before)?, after: score(after)? })
+    }
+
     /// Recent means.
     pub(super) fn scores(&self) -> Option<Scores> {
-        self.by(Shadow::recent)
+        self.by(Tally::recent)
     }
 
     /// Of the cycle scored last.
     pub(super) fn latest(&self) -> Option<Scores> {
-        self.by(Shadow::last)
+        self.by(Tally::last)
     }
 
-    fn by(&self, score: impl Fn(&Shadow) -> Option<f64>) -> Option<Scores> {
+    fn by(&self, tally: impl Fn(&Tally) -> Option<f64>) -> Option<Scores> {
+        let score = |shadow: &Shadow| tally(shadow.tally());
         // The window that has been best lately: the best of this very cycle would be hindsight.
-        let recent = |policy: &&Policy| policy.shadow.recent().unwrap_or(f64::INFINITY);
+        let recent = |policy: &&Policy| policy.shadow.tally().recent().unwrap_or(f64::INFINITY);
         let forecast = self.windows.iter().min_by(|a, b| recent(a).total_cmp(&recent(b)))?;
         Some(Scores {
             capacity: score(&self.capacity.shadow)?,
             fewest: score(&self.fewest.shadow)?,
             reactive: score(&self.reactive.shadow)?,
             forecast: score(&forecast.shadow)?,
+            oracle: self.hindsight.score(score),
+            achieved: tally(&self.achieved)?,
         })
     }
 }
