@@ -24,9 +24,10 @@ pub unsafe extern "C-unwind" fn choose(state: *mut AppendState, value: pg_sys::D
             state.branches_mut().iter_mut().for_each(|b| b.chosen = false);
             return;
         }
-        if !choose_homes(state, value) {
-            state.branches_mut().iter_mut().for_each(|b| b.chosen = true);
-            state.searches += 1;
+        let known = choose_homes(state, value);
+        let several = || state.branches().iter().filter(|b| b.chosen).nth(1).is_some();
+        if !known || state.head.is_ordered && several() {
+            state.choose_all();
         }
     }
 }
@@ -41,7 +42,7 @@ unsafe fn choose_homes(state: &mut AppendState, value: pg_sys::Datum) -> bool {
         if !guc::PRUNE.get() || !(*estate).es_epq_active.is_null() {
             return false;
         }
-        let Some(meta) = meta::table(state.relation).or_raise() else { return false };
+        let Some(meta) = meta::table(state.head.relation).or_raise() else { return false };
         if state.reader.is_none() {
             state.reader = Some(Reader::open(&meta, (*estate).es_snapshot, (*estate).es_query_cxt));
         }
@@ -69,11 +70,7 @@ unsafe fn choose_homes(state: &mut AppendState, value: pg_sys::Datum) -> bool {
             }
         }
         if any {
-            state
-                .branches_mut()
-                .iter_mut()
-                .filter(|b| b.child.partition < 0)
-                .for_each(choose_inbox);
+            state.branches_mut().iter_mut().filter(|b| b.child.is_inbox()).for_each(choose_inbox);
         }
         true
     }
@@ -97,12 +94,12 @@ fn choose_inbox(branch: &mut Branch) {
 
 /// The hashes of the keys asked for, each once; NULL is none.
 unsafe fn hashes(state: &AppendState, meta: &Meta, value: pg_sys::Datum) -> Result<Vec<u64>> {
-    let key = if state.other_type == pg_sys::InvalidOid {
+    let key = if state.head.other_type == pg_sys::InvalidOid {
         meta.key
     } else {
-        KeyType::new(state.other_type, meta.key.collation)?
+        KeyType::new(state.head.other_type, meta.key.collation)?
     };
-    if !state.is_array {
+    if !state.head.is_array {
         return Ok(vec![key.hash(value)]);
     }
     // SAFETY: an array of values of the key's type.

@@ -25,14 +25,17 @@ pub unsafe extern "C-unwind" fn explain(
         let prefix = (*(*es).rtable).length > 1 || (*es).verbose;
         let keys = pg_sys::deparse_expression(key.cast(), context, prefix, false);
         let keys = CStr::from_ptr(keys).to_string_lossy();
-        let keys = if state.is_array { format!("ANY ({keys})") } else { keys.into_owned() };
+        let keys = if state.head.is_array { format!("ANY ({keys})") } else { keys.into_owned() };
         text(es, c"Data Key", keys);
         if !(*es).analyze {
             return;
         }
         let partitions = || state.branches().iter().filter(|b| b.child.partition >= 0);
-        let (opened, all) =
-            (partitions().filter(|b| !b.state.is_null()).count(), partitions().count());
+        let all = partitions().count();
+        let opened = match state.whole() {
+            Some(whole) if !whole.state.is_null() => all,
+            _ => partitions().filter(|b| !b.state.is_null()).count(),
+        };
         if (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
             text(es, c"Partitions Opened", format!("{opened} of {all}"));
             if state.searches > 0 {

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 
 use super::choose;
 use super::explain;
-use super::plan::{Child, Layout};
+use super::plan::{Child, Head, Layout};
 use crate::compat;
 use crate::doors::node::Methods;
 use crate::doors::planner::entries;
@@ -50,12 +50,9 @@ pub struct Branch {
 #[repr(C)]
 pub struct AppendState {
     pub css: pg_sys::CustomScanState,
-    pub relation: pg_sys::Oid,
-    pub is_array: bool,
+    pub head: Head,
     /// The keys asked for, one value.
     key: *mut pg_sys::ExprState,
-    /// The type of the keys; invalid: the column's.
-    pub other_type: pg_sys::Oid,
     pub branches: *mut Branch,
     pub n: usize,
     flags: c_int,
@@ -73,6 +70,20 @@ pub struct AppendState {
 }
 
 impl AppendState {
+    /// The child that stands for all others, if rows come in an order.
+    pub fn whole(&self) -> Option<&Branch> {
+        self.branches().last().filter(|_| self.head.is_ordered)
+    }
+
+    /// Chooses all partitions.
+    pub fn choose_all(&mut self) {
+        let whole = if self.head.is_ordered { self.n - 1 } else { 0 };
+        for (i, branch) in self.branches_mut().iter_mut().enumerate() {
+            branch.chosen = i >= whole;
+        }
+        self.searches += 1;
+    }
+
     pub fn branches(&self) -> &[Branch] {
         // SAFETY: allocated with as many in `create_state`.
         unsafe { std::slice::from_raw_parts(self.branches, self.n) }
@@ -90,7 +101,7 @@ impl AppendState {
 pub unsafe extern "C-unwind" fn create_state(scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: zeroed memory is a valid state, but for `reader`; the private list is ours.
     unsafe {
-        let ((relation, is_array, other_type), children) = Layout::of(scan);
+        let (head, children) = Layout::of(scan);
         let n = children.len();
         let branches = pg_sys::palloc0(n * size_of::<Branch>()).cast::<Branch>();
         let plans = entries::<pg_sys::Plan>((*scan).custom_plans);
@@ -101,12 +112,10 @@ pub unsafe extern "C-unwind" fn create_state(scan: *mut pg_sys::CustomScan) -> *
         let state = pg_sys::palloc0(size_of::<AppendState>()).cast::<AppendState>();
         (*state).css.ss.ps.type_ = pg_sys::NodeTag::T_CustomScanState;
         (*state).css.methods = &EXEC.0;
-        (*state).relation = relation;
-        (*state).is_array = is_array;
+        (*state).head = head;
         (*state).branches = branches;
         (*state).n = n;
         (&raw mut (*state).reader).write(None);
-        (*state).other_type = other_type;
         state.cast()
     }
 }
@@ -129,7 +138,8 @@ unsafe extern "C-unwind" fn begin(
         state.flags = flags;
         if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
             // A plan that is only shown is shown whole.
-            for i in 0..state.n {
+            let first = if state.head.is_ordered { state.n - 1 } else { 0 };
+            for i in first..state.n {
                 let plan = (*state.branches.add(i)).plan;
                 keep(state, i, pg_sys::ExecInitNode(plan, estate, flags));
             }

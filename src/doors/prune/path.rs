@@ -1,7 +1,7 @@
 //! Offering PssAppend to the planner: in the place of each Append over a sharded table's partitions
-//! whose rows are those of certain keys.
+//! whose rows are those of certain keys, and of each MergeAppend whose rows are those of one.
 //!
-//! Merge appends and parallel appends stay as they are and compete by cost.
+//! Parallel appends stay as they are and compete by cost.
 
 use std::mem::size_of;
 use std::ptr::null_mut;
@@ -42,14 +42,16 @@ pub unsafe fn offer(
             return;
         }
         let scan = Scan { root, rel, meta: &meta };
-        let appends: Vec<_> = entries::<pg_sys::AppendPath>((*rel).pathlist)
-            .filter(|path| {
-                is(*path, pg_sys::NodeTag::T_AppendPath) && !(**path).path.parallel_aware
-            })
-            .collect();
-        for append in appends {
-            let Some(path) = in_place_of(&scan, append) else { continue };
-            (*rel).pathlist = pg_sys::list_delete_ptr((*rel).pathlist, append.cast());
+        let wholes: Vec<_> =
+            entries::<pg_sys::Path>((*rel).pathlist).filter_map(|path| Whole::of(path)).collect();
+        let mut paths = Vec::new();
+        for whole in wholes {
+            let Some(path) = in_place_of(&scan, &whole) else { continue };
+            (*rel).pathlist = pg_sys::list_delete_ptr((*rel).pathlist, whole.path.cast());
+            paths.push(path);
+        }
+        // Not before: a path that is added may free others of the list.
+        for path in paths {
             let plain = (*path).path.param_info.is_null();
             pg_sys::add_path(rel, path.cast());
             if alone && plain {
@@ -68,14 +70,57 @@ unsafe fn must_stay_updatable(root: *mut pg_sys::PlannerInfo) -> bool {
     unsafe { super::plans_cursor() && (*(*root).parse).rowMarks.is_null() }
 }
 
+/// A path that reads all partitions.
+struct Whole {
+    path: *mut pg_sys::Path,
+    subpaths: *mut pg_sys::List,
+    is_ordered: bool,
+}
+
+impl Whole {
+    /// `None`: the path is another one, or several processes share its children.
+    unsafe fn of(path: *mut pg_sys::Path) -> Option<Whole> {
+        // SAFETY: a path of the type that its tag says.
+        unsafe {
+            if is(path, pg_sys::NodeTag::T_AppendPath) && !(*path).parallel_aware {
+                let subpaths = (*path.cast::<pg_sys::AppendPath>()).subpaths;
+                // An Append may keep the order of bounds; nobody asks for that of partitions.
+                return Some(Whole { path, subpaths, is_ordered: false });
+            }
+            let subpaths = is(path, pg_sys::NodeTag::T_MergeAppendPath)
+                .then(|| (*path.cast::<pg_sys::MergeAppendPath>()).subpaths)?;
+            Some(Whole { path, subpaths, is_ordered: true })
+        }
+    }
+
+    /// The children as they stand for the whole: each in its order.
+    unsafe fn children(&self, root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::List {
+        if !self.is_ordered {
+            return self.subpaths;
+        }
+        // SAFETY: paths of one query; builds a list in the planner's memory.
+        unsafe {
+            let order = (*self.path).pathkeys;
+            let sorted = |child: *mut pg_sys::Path| {
+                if pg_sys::pathkeys_contained_in(order, (*child).pathkeys) {
+                    return child;
+                }
+                pg_sys::create_sort_path(root, (*child).parent, child, order, -1.0).cast()
+            };
+            let children = entries::<pg_sys::Path>(self.subpaths).map(sorted);
+            children.fold(null_mut(), |list, child| pg_sys::lappend(list, child.cast()))
+        }
+    }
+}
+
 /// The PssAppend path that does the work of a plain one, if its rows are those of certain keys.
-unsafe fn in_place_of(
-    scan: &Scan<'_>,
-    append: *mut pg_sys::AppendPath,
-) -> Option<*mut pg_sys::CustomPath> {
+///
+/// In an order, it is that of the one home of one key. Where there are several, the whole does the
+/// work, which is therefore its last child.
+unsafe fn in_place_of(scan: &Scan<'_>, whole: &Whole) -> Option<*mut pg_sys::CustomPath> {
     // SAFETY: a path of this relation.
     unsafe {
-        let info = (*append).path.param_info;
+        let info = (*whole.path).param_info;
         let (outer, joins) = match info.as_ref() {
             Some(info) => (info.ppi_req_outer, info.ppi_clauses),
             None => (null_mut(), null_mut()),
@@ -84,22 +129,27 @@ unsafe fn in_place_of(
             .condition((*scan.rel).baserestrictinfo, outer)
             .into_iter()
             .chain(scan.condition(joins, outer))
-            .min_by_key(|c| c.is_array)?;
-        let layout = layout(scan, append, &condition)?;
+            .min_by_key(|c| c.is_array)
+            .filter(|c| !(whole.is_ordered && c.is_array))?;
+        let layout = layout(scan, whole, &condition)?;
         let partitions = layout.children.iter().filter(|c| c.partition >= 0).count();
         if partitions < 2 || !identity::can_be_named(scan.rel) {
             return None;
         }
         let path = pg_sys::palloc0(size_of::<pg_sys::CustomPath>()).cast::<pg_sys::CustomPath>();
-        (*path).path = (*append).path;
+        (*path).path = *whole.path;
         (*path).path.type_ = pg_sys::NodeTag::T_CustomPath;
         (*path).path.pathtype = pg_sys::NodeTag::T_CustomScan;
         // Children that are started later have no place in what the leader shares with workers.
         (*path).path.parallel_safe = false;
-        (*path).path.pathkeys = null_mut();
-        cost(&mut (*path).path, append, scan, &condition, partitions as f64);
+        cost(&mut (*path).path, whole, scan, &condition, partitions as f64);
         (*path).flags = pg_sys::CUSTOMPATH_SUPPORT_PROJECTION;
-        (*path).custom_paths = (*append).subpaths;
+        (*path).custom_paths = whole.children(scan.root);
+        if whole.is_ordered {
+            (*path).custom_paths = pg_sys::lappend((*path).custom_paths, whole.path.cast());
+        } else {
+            (*path).path.pathkeys = null_mut();
+        }
         plan::describe(path, &condition, &layout);
         Some(path)
     }
@@ -108,7 +158,7 @@ unsafe fn in_place_of(
 /// Cost of a scan of the homes alone: one for each key, and equal among each other.
 unsafe fn cost(
     path: &mut pg_sys::Path,
-    append: *mut pg_sys::AppendPath,
+    whole: &Whole,
     scan: &Scan<'_>,
     condition: &Condition,
     partitions: f64,
@@ -125,9 +175,9 @@ unsafe fn cost(
         let look_up = 100.0 * pg_sys::cpu_operator_cost
             + pg_sys::cpu_index_tuple_cost
             + pg_sys::cpu_tuple_cost;
-        path.startup_cost = (*append).path.startup_cost + look_up * keys;
-        path.total_cost =
-            path.startup_cost + share * ((*append).path.total_cost - (*append).path.startup_cost);
+        let share_of_run = share * ((*whole.path).total_cost - (*whole.path).startup_cost);
+        path.startup_cost = (*whole.path).startup_cost + look_up * keys;
+        path.total_cost = path.startup_cost + share_of_run;
         // Each partition expects the rows of all keys.
         path.rows = (path.rows / partitions).max(1.0);
         if path.param_info.is_null() {
@@ -136,16 +186,12 @@ unsafe fn cost(
     }
 }
 
-/// The children of an Append with what each holds; `None` if it is not made of partitions.
-unsafe fn layout(
-    scan: &Scan<'_>,
-    append: *mut pg_sys::AppendPath,
-    condition: &Condition,
-) -> Option<Layout> {
+/// The children of a path with what each holds; `None` if it is not made of partitions.
+unsafe fn layout(scan: &Scan<'_>, whole: &Whole, condition: &Condition) -> Option<Layout> {
     // SAFETY: paths of this relation; arrays of the planner by range table index.
     unsafe {
         let mut children = Vec::new();
-        for child in entries::<pg_sys::Path>((*append).subpaths) {
+        for child in entries::<pg_sys::Path>(whole.subpaths) {
             let rel = (*child).parent;
             if (*rel).reloptkind != pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL {
                 return None;
@@ -157,10 +203,16 @@ unsafe fn layout(
             let relation = (**(*scan.root).simple_rte_array.add((*rel).relid as usize)).relid;
             children.push(plan::Child { relation, partition: number_of(scan.meta, relation) });
         }
+        if whole.is_ordered {
+            children.push(plan::Child::WHOLE);
+        }
         Some(Layout {
-            relation: scan.meta.table.relation,
-            is_array: condition.is_array,
-            other_type: condition.other_type,
+            head: plan::Head {
+                relation: scan.meta.table.relation,
+                is_array: condition.is_array,
+                is_ordered: whole.is_ordered,
+                other_type: condition.other_type,
+            },
             children,
         })
     }

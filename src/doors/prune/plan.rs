@@ -42,12 +42,20 @@ pub fn register() {
 
 /// What the node is told about itself.
 pub struct Layout {
+    pub head: Head,
+    pub children: Vec<Child>,
+}
+
+/// The node but for its children.
+#[derive(Clone, Copy)]
+pub struct Head {
     /// The sharded table.
     pub relation: pg_sys::Oid,
     pub is_array: bool,
+    /// Rows come in an order, and the last child is [`Child::WHOLE`].
+    pub is_ordered: bool,
     /// Type of the keys asked for; invalid: the column's own.
     pub other_type: pg_sys::Oid,
-    pub children: Vec<Child>,
 }
 
 /// A child of the node, in the order of its plans.
@@ -55,30 +63,41 @@ pub struct Layout {
 #[repr(C)]
 pub struct Child {
     pub relation: pg_sys::Oid,
-    /// -1: no partition of ours: the inbox.
+    /// Negative: no partition of ours.
     pub partition: i32,
 }
 
+impl Child {
+    /// All partitions, merged in order.
+    pub const WHOLE: Child = Child { relation: pg_sys::InvalidOid, partition: -1 };
+
+    /// Whether it is the inbox, or a partition that pss does not know.
+    pub fn is_inbox(&self) -> bool {
+        self.partition < 0 && self.relation != pg_sys::InvalidOid
+    }
+}
+
 impl Layout {
-    const HEAD: usize = 3;
+    const HEAD: usize = 4;
 
     fn to_list(&self) -> *mut pg_sys::List {
-        let head =
-            [self.relation.to_u32() as i32, self.is_array.into(), self.other_type.to_u32() as i32];
-        let children = self.children.iter().flat_map(|c| [c.relation.to_u32() as i32, c.partition]);
+        let Head { relation, is_array, is_ordered, other_type } = self.head;
+        let oid = |oid: pg_sys::Oid| oid.to_u32() as i32;
+        let head = [oid(relation), is_array.into(), is_ordered.into(), oid(other_type)];
+        let children = self.children.iter().flat_map(|c| [oid(c.relation), c.partition]);
         // SAFETY: builds an integer list in the planner's memory context.
         head.into_iter()
             .chain(children)
             .fold(null_mut(), |list, item| unsafe { pg_sys::lappend_int(list, item) })
     }
 
-    /// What the executor needs of a node's layout: (table, is_array, other_type), and the children.
+    /// What the executor needs of a node's layout.
     ///
     /// # Safety
     /// `scan` is a node of ours.
     pub unsafe fn of(
         scan: *mut pg_sys::CustomScan,
-    ) -> ((pg_sys::Oid, bool, pg_sys::Oid), impl ExactSizeIterator<Item = Child>) {
+    ) -> (Head, impl ExactSizeIterator<Item = Child>) {
         // SAFETY: the first of its private lists was made by `to_list`.
         let items: &[pg_sys::ListCell] = unsafe {
             let list = (*(*(*scan).custom_private).elements).ptr_value.cast::<pg_sys::List>();
@@ -87,11 +106,17 @@ impl Layout {
         // SAFETY: an integer list.
         let item = move |i: usize| unsafe { items[i].int_value };
         let oid = move |i: usize| pg_sys::Oid::from(item(i) as u32);
+        let head = Head {
+            relation: oid(0),
+            is_array: item(1) != 0,
+            is_ordered: item(2) != 0,
+            other_type: oid(3),
+        };
         let children = (0..(items.len() - Self::HEAD) / 2).map(move |i| Child {
             relation: oid(Self::HEAD + 2 * i),
             partition: item(Self::HEAD + 2 * i + 1),
         });
-        ((oid(0), item(1) != 0, oid(2)), children)
+        (head, children)
     }
 }
 
