@@ -30,6 +30,8 @@ pub mod key_hash;
 pub mod level;
 /// Statements under way, and the time that is their own.
 pub mod own_time;
+/// Which existing rows are worth moving, and why none are.
+pub mod rebalance;
 /// Shadow scores: what other placements would have achieved.
 pub mod score;
 /// A set of hashes that never forgets a member.
