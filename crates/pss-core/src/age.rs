@@ -33,6 +33,16 @@ impl AgeCounts {
         self.0[BUCKETS - 1] += keys;
     }
 
+    /// Keeps a part of the keys of each age.
+    pub fn scale(&mut self, part: f64) {
+        self.0.iter_mut().for_each(|keys| *keys *= part);
+    }
+
+    /// Adds keys of the same ages.
+    pub fn add(&mut self, more: &AgeCounts) {
+        self.0.iter_mut().zip(more.0).for_each(|(keys, more)| *keys += more);
+    }
+
     /// Keys in each bucket.
     pub fn keys(&self) -> &[f64; BUCKETS] {
         &self.0

@@ -69,6 +69,27 @@ impl Cohorts {
         }
     }
 
+    /// Keys move from one partition to another, some of each age and size, as many as there are.
+    pub fn carry(&mut self, from: usize, to: usize, keys: f64) {
+        if from == to || from.max(to) >= self.counts.len() {
+            return;
+        }
+        let all: f64 = self.counts[from].iter().flat_map(|counts| counts.keys()).sum();
+        let part = (keys / all).clamp(0.0, 1.0);
+        if part.is_nan() {
+            return;
+        }
+        let mut leaving = self.counts[from];
+        leaving.iter_mut().for_each(|counts| counts.scale(part));
+        self.counts[from].iter_mut().for_each(|counts| counts.scale(1.0 - part));
+        self.counts[to].iter_mut().zip(&leaving).for_each(|(counts, more)| counts.add(more));
+        for lag in 0..LAGS {
+            let gone = part * self.residuals[from][lag];
+            self.residuals[from][lag] -= gone;
+            self.residuals[to][lag] += gone;
+        }
+    }
+
     /// Takes in one cycle: keys placed in it, by partition and size class, and the own load
     /// (cost units/s) it brought, by partition. Slices shorter than the partitions stand for
     /// zeros.
@@ -367,6 +388,25 @@ mod tests {
         }
         let committed = cohorts.committed(4);
         assert!(committed[1] - committed[0] > 8.0, "{committed:?}");
+    }
+
+    #[test]
+    fn what_keys_will_bring_moves_with_them() {
+        let (mut cohorts, _) = learnt(300);
+        let before = cohorts.committed(1);
+        let keys: f64 = cohorts.counts[0].iter().flat_map(|counts| counts.keys()).sum();
+        cohorts.carry(0, 3, keys / 4.0);
+        let after = cohorts.committed(1);
+        assert!((after[0] - 0.75 * before[0]).abs() < 1e-9, "{before:?} {after:?}");
+        assert!((after[3] - before[3] - 0.25 * before[0]).abs() < 1e-9);
+        assert_eq!(after[1..3], before[1..3]);
+        // More than there are is all of them; to a partition that is not there, none.
+        cohorts.carry(0, 3, 1e9);
+        assert!(cohorts.committed(1)[0].abs() < 1e-9);
+        cohorts.carry(3, 4, 1.0);
+        cohorts.carry(3, 1, f64::NAN);
+        let all: f64 = cohorts.committed(1).iter().sum();
+        assert!((all - before.iter().sum::<f64>()).abs() < 1e-6);
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! forecaster sees it, and put onto the path it foretells. So it counts before it begins, ends
 //! when it ends, and never teaches a forecaster a level that is not the series' own. Times are
 //! microseconds on the caller's clock.
+//!
+//! Load that moves with its keys is known in the same way: what a move under way will have carried
+//! by then is expected of its destination, and not of its source any more.
 
 /// One declared load.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,11 +21,36 @@ pub struct Declaration {
     pub until_us: i64,
 }
 
+/// Load on its way from one partition to another, with the keys that bring it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transfer {
+    /// Position of the partition that the keys leave.
+    pub from: usize,
+    /// Position of the partition that they come to.
+    pub to: usize,
+    /// Cost units per second that have not moved yet.
+    pub load: f64,
+    /// When the rest begins to move, evenly.
+    pub from_us: i64,
+    /// When all of it will have moved.
+    pub until_us: i64,
+}
+
+impl Transfer {
+    /// What of the load will have moved by `at_us`.
+    fn moved(&self, at_us: i64) -> f64 {
+        let passed = at_us.saturating_sub(self.from_us).max(0) as f64;
+        let all = self.until_us.saturating_sub(self.from_us).max(1) as f64;
+        self.load * (passed / all).min(1.0)
+    }
+}
+
 /// All loads declared of one table. They add up where they overlap.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timetable {
     /// By partition.
     declarations: Vec<Declaration>,
+    transfers: Vec<Transfer>,
 }
 
 impl Timetable {
@@ -31,7 +59,25 @@ impl Timetable {
     pub fn new(mut declarations: Vec<Declaration>) -> Timetable {
         declarations.retain(|d| d.load.is_finite() && d.load > 0.0 && d.from_us < d.until_us);
         declarations.sort_by_key(|d| d.partition);
-        Timetable { declarations }
+        Timetable { declarations, transfers: Vec::new() }
+    }
+
+    /// The same, with loads that are moving. One that is no load is left out.
+    pub fn moving(mut self, transfers: Vec<Transfer>) -> Timetable {
+        self.transfers = transfers;
+        self.transfers.retain(|t| t.load.is_finite() && t.load > 0.0 && t.from != t.to);
+        self
+    }
+
+    /// What moves will have brought to a partition by `at_us` (cost units/s); below zero where they
+    /// will have taken more away.
+    fn shifted(&self, partition: usize, at_us: i64) -> f64 {
+        let shift = |t: &Transfer| match partition {
+            p if p == t.to => t.moved(at_us),
+            p if p == t.from => -t.moved(at_us),
+            _ => 0.0,
+        };
+        self.transfers.iter().map(shift).sum()
     }
 
     /// Mean load declared of a partition (cost units/s) from `from_us` until `until_us`: what
@@ -70,22 +116,24 @@ pub struct Ahead<'a> {
 impl Ahead<'static> {
     /// Nothing is declared.
     pub fn nothing() -> Ahead<'static> {
-        static EMPTY: Timetable = Timetable { declarations: Vec::new() };
+        static EMPTY: Timetable = Timetable { declarations: Vec::new(), transfers: Vec::new() };
         EMPTY.ahead(0, 1)
     }
 }
 
 impl Ahead<'_> {
-    /// Mean load declared of a partition (cost units/s) in the cycle that is `step` away; 1 is
-    /// the next.
+    /// Mean load declared of a partition (cost units/s) in the cycle that is `step` away, 1 is
+    /// the next, with what moves will have brought by the middle of it: below zero where they take
+    /// more away.
     pub fn load(&self, partition: usize, step: usize) -> f64 {
         let end = self.at_us.saturating_add(self.step_us.saturating_mul(step as i64));
-        self.timetable.mean(partition, end.saturating_sub(self.step_us), end)
+        let declared = self.timetable.mean(partition, end.saturating_sub(self.step_us), end);
+        declared + self.timetable.shifted(partition, end.saturating_sub(self.step_us / 2))
     }
 
     /// Whether nothing at all is declared.
     pub fn is_empty(&self) -> bool {
-        self.timetable.declarations.is_empty()
+        self.timetable.declarations.is_empty() && self.timetable.transfers.is_empty()
     }
 }
 
@@ -115,6 +163,24 @@ mod tests {
         assert_eq!(loads, [2.0, 2.0, 2.0 + 4.0, 8.0, 8.0, 0.0]);
         assert_eq!((ahead.load(0, 1), ahead.load(0, 2), ahead.load(7, 1)), (5.0, 0.0, 0.0));
         assert_eq!(timetable.mean(1, 100, 100), 0.0);
+    }
+
+    #[test]
+    fn what_moves_is_expected_where_it_goes() {
+        let transfer = |load| Transfer { from: 0, to: 2, load, from_us: 100, until_us: 140 };
+        let timetable = Timetable::new(vec![declare(2, 5.0, 100, 110)]).moving(vec![
+            transfer(8.0),
+            transfer(f64::NAN),
+            transfer(-1.0),
+        ]);
+        let ahead = timetable.ahead(100, 10);
+        let loads = |p: usize| (1..=6).map(|step| ahead.load(p, step)).collect::<Vec<_>>();
+        assert_eq!(loads(2), [6.0, 3.0, 5.0, 7.0, 8.0, 8.0]);
+        assert_eq!(loads(0), [-1.0, -3.0, -5.0, -7.0, -8.0, -8.0]);
+        assert_eq!(loads(1), [0.0; 6]);
+        // It was measured where it was: nothing of it counts as declared.
+        assert_eq!((timetable.mean(2, 100, 140), timetable.mean(0, 100, 140)), (1.25, 0.0));
+        assert!(!ahead.is_empty());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use shadows::Shadows;
 use trust::Trust;
 
 pub use adjust::{Adjustment, Cause, Coefficient};
-pub use declared::{Ahead, Declaration, Timetable};
+pub use declared::{Ahead, Declaration, Timetable, Transfer};
 pub use shadows::Scores;
 pub use values::{Observation, Outlook, Plan, Reason, Settings};
 
@@ -170,6 +170,12 @@ impl Controller {
         }
     }
 
+    /// Takes in that `keys` keys placed earlier have moved from one partition to another: what they
+    /// will bring goes with them.
+    pub fn carry(&mut self, from: usize, to: usize, keys: f64) {
+        self.cohorts.carry(from, to, keys);
+    }
+
     /// Shares for the new keys to come, with what is expected of them; `ahead`: what has been
     /// declared of the cycles after the last one observed.
     pub fn plan(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> Plan {
@@ -190,7 +196,12 @@ impl Controller {
                 self.towards(&base, volume, settings)
             }
             Reason::Declared => {
-                self.towards(&paths::mean_declared(&declared, window), volume, settings)
+                // What a move takes away counts only where loads are known.
+                let base: Vec<f64> = paths::mean_declared(&declared, window)
+                    .iter()
+                    .map(|load| load.max(0.0))
+                    .collect();
+                self.towards(&base, volume, settings)
             }
             _ => weights::capacity_shares(&self.capacity),
         };

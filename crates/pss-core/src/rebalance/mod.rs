@@ -126,10 +126,12 @@ pub struct Plan {
     pub load: Vec<f64>,
 }
 
-/// Why rows are to be moved, or why not. Parts are of the level, times in seconds.
+/// Why rows are to be moved, or why not. `partition` is a number, parts are of the level, times in
+/// seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs, reason = "the fields are what the line above them says")]
 pub enum Reason {
-    /// A standing excess that moving takes away.
+    /// A standing excess, so much above the level, that moving takes away.
     Pays { partition: u16, excess: f64 },
     /// Too little has been seen.
     ShortHistory { observed_s: f64, needed_s: f64 },
@@ -141,11 +143,11 @@ pub enum Reason {
     Periodic { period_s: f64, partition: u16, below: f64 },
     /// What is above the level now is not on average.
     Passing { partition: u16, now: f64, mean: f64 },
-    /// The excess has not stood for all of the time looked at.
+    /// The excess has not stood in both halves of the time looked at.
     Recent { partition: u16, window_s: f64 },
     /// The keys that make it will have gone.
     Decays { partition: u16, within_s: f64 },
-    /// It would cost more than it saves while the keys last.
+    /// It would cost more than it saves in a quarter of the time that the keys last.
     Dear { partition: u16, payback_s: f64, quarter_s: f64 },
     /// No other partition that is stored here has room.
     NoRoom { partition: u16 },

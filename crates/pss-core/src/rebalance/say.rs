@@ -13,12 +13,9 @@ impl Display for Reason {
                 "standing excess: partition {partition} is {} % above the level",
                 percent(excess)
             ),
-            Reason::ShortHistory { observed_s, needed_s } => write!(
-                f,
-                "too early to tell: {} of {} observed",
-                Span(observed_s),
-                Span(needed_s)
-            ),
+            Reason::ShortHistory { observed_s, needed_s } => {
+                write!(f, "too early to tell: {} of {} observed", Span(observed_s), Span(needed_s))
+            }
             Reason::NoLoad => f.write_str("there is no load to level"),
             Reason::Level { excess } => write!(
                 f,

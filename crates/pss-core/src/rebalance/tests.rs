@@ -76,7 +76,8 @@ fn utilizations(partitions: &[Partition]) -> Vec<f64> {
 fn distance(partitions: &[Partition]) -> f64 {
     let serving: Vec<f64> = partitions.iter().map(|p| p.capacity).filter(|c| *c > 0.0).collect();
     let u = utilizations(partitions);
-    let level = u.iter().zip(&serving).map(|(u, c)| u * c).sum::<f64>() / serving.iter().sum::<f64>();
+    let level =
+        u.iter().zip(&serving).map(|(u, c)| u * c).sum::<f64>() / serving.iter().sum::<f64>();
     u.iter().zip(&serving).map(|(u, c)| c * (u - level).powi(2)).sum()
 }
 
@@ -142,10 +143,7 @@ fn says_why_nothing_moves() {
     // Placed keys bring the excess now, and an eighth of it when patience has ended.
     partitions = steady(&[100.0, 100.0]);
     (partitions[1].committed, partitions[1].committed_later) = (80.0, 5.0);
-    assert_eq!(
-        say(&partitions, as_is),
-        "the excess of partition 1 will decay by itself in 42 min"
-    );
+    assert_eq!(say(&partitions, as_is), "the excess of partition 1 will decay by itself in 42 min");
 
     // It came in the second half of the time.
     partitions = steady(&[100.0, 100.0]);
