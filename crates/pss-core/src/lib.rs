@@ -5,10 +5,16 @@
 //! worker decides on a server can be replayed here without one.
 #![forbid(unsafe_code)]
 
+/// What events cost, learnt from the time that statements took.
+pub mod calibrate;
+/// What each kind of event costs.
+pub mod cost;
 /// Forecasts of one series, a few steps ahead, with an interval.
 pub mod forecast;
 /// Which horizons are forecast, in steps, for a given sampling interval.
 pub mod horizons;
+/// Counters to use of resources: time, blocks, bytes, working set.
+pub mod load_vector;
 /// Amounts of cpu, blocks, bytes, memory and storage; the scarcest of them.
 pub mod resources;
 /// Counters to load: differences, rates, what is missing.

@@ -25,7 +25,7 @@ pub struct Counters {
 
 impl Counters {
     /// Events since `earlier`, or `None` if any counter went backwards.
-    fn since(&self, earlier: &Counters) -> Option<Counters> {
+    pub fn since(&self, earlier: &Counters) -> Option<Counters> {
         Some(Counters {
             inserted: self.inserted.checked_sub(earlier.inserted)?,
             updated: self.updated.checked_sub(earlier.updated)?,
