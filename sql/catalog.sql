@@ -100,6 +100,8 @@ CREATE TABLE pss.outlook (
     relation       regclass           PRIMARY KEY,
     decided_at     timestamptz        NOT NULL,
     reason         text               NOT NULL,
+    policy         text               NOT NULL DEFAULT 'capacity',
+    adjusted       jsonb              NOT NULL DEFAULT '{}',
     authority      double precision   NOT NULL,
     floor          double precision   NOT NULL,
     control_window interval,
@@ -110,6 +112,8 @@ CREATE TABLE pss.outlook (
     hi             double precision[] NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pss.outlook IS 'the last decision of each sharded table: what it expects; arrays in order of partition number';
+COMMENT ON COLUMN pss.outlook.policy IS 'the policy that sets the shares, as pss.score names it';
+COMMENT ON COLUMN pss.outlook.adjusted IS 'what pss has set of its own accord, as the last event about each said';
 COMMENT ON COLUMN pss.outlook.authority IS 'part of the load in the control window that placing new keys can steer, 0 to 1';
 COMMENT ON COLUMN pss.outlook.floor IS 'max / mean of expected utilization - 1 that placing new keys cannot get below';
 COMMENT ON COLUMN pss.outlook.control_window IS 'time over which loads were averaged';
@@ -196,17 +200,6 @@ COMMENT ON TABLE pss.forecast_model IS 'the model in use at each horizon of each
 COMMENT ON COLUMN pss.forecast_model.since IS 'when the model in use was first seen in use, without a break since';
 COMMENT ON COLUMN pss.forecast_model.models IS 'models that have been scored at a horizon near this one';
 COMMENT ON COLUMN pss.forecast_model.relative IS 'their recent error relative to last value, in the same order';
-
-CREATE TABLE pss.score (
-    relation  regclass         NOT NULL,
-    scored_at timestamptz      NOT NULL,
-    policy    text             NOT NULL,
-    imbalance double precision NOT NULL,
-    in_use    boolean          NOT NULL,
-    PRIMARY KEY (relation, scored_at, policy)
-);
-COMMENT ON TABLE pss.score IS 'shadow scores: imbalance each policy would have had on the loads that came';
-COMMENT ON COLUMN pss.score.imbalance IS 'recent mean of max(utilization) / mean(utilization) - 1';
 
 CREATE TABLE pss.event (
     event_id bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

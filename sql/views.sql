@@ -169,25 +169,6 @@ COMMENT ON COLUMN pss.stat_forecast.in_use IS 'whether forecasts for this horizo
 COMMENT ON COLUMN pss.stat_forecast.since IS 'since when, if it is in use';
 GRANT SELECT ON pss.stat_forecast TO PUBLIC;
 
-CREATE VIEW pss.stat_balance WITH (security_barrier) AS
-SELECT s.relation,
-       s.policy,
-       pg_catalog.round((pg_catalog.array_agg(s.imbalance ORDER BY s.scored_at DESC))[1]::pg_catalog.numeric, 3) AS recent,
-       pg_catalog.round(pg_catalog.avg(s.imbalance)::pg_catalog.numeric, 3) AS mean,
-       pg_catalog.round(pg_catalog.avg(s.in_use::pg_catalog.int4), 3) AS used,
-       (pg_catalog.array_agg(s.in_use ORDER BY s.scored_at DESC))[1] AS in_use,
-       pg_catalog.count(*) AS n,
-       pg_catalog.min(s.scored_at)::timestamptz(0) AS since
-FROM pss.score s
-WHERE pg_catalog.has_table_privilege(s.relation, 'SELECT')
-GROUP BY s.relation, s.policy
-ORDER BY s.relation::pg_catalog.text, s.policy;
-COMMENT ON VIEW pss.stat_balance IS 'what each placement policy would have achieved on the loads that came: max / mean of utilization - 1';
-COMMENT ON COLUMN pss.stat_balance.recent IS 'over about the last 50 samples';
-COMMENT ON COLUMN pss.stat_balance.mean IS 'over pss.sample_retention';
-COMMENT ON COLUMN pss.stat_balance.used IS 'part of the time that the policy set the weights';
-GRANT SELECT ON pss.stat_balance TO PUBLIC;
-
 CREATE VIEW pss.stat_routing AS
 SELECT r.relation,
        r.planner_rows AS planner,

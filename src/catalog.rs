@@ -399,19 +399,6 @@ pub fn mean_row_bytes(table: &ShardedTable) -> Result<f64> {
     })
 }
 
-/// Why the last decision about a table chose the shares it did; empty if there was none.
-pub fn last_reason(relation: pg_sys::Oid) -> Result<String> {
-    read(|client| {
-        let mut row = client.select(
-            "SELECT reason FROM pss.outlook WHERE relation OPERATOR(pg_catalog.=) $1",
-            Some(1),
-            &[relation.into()],
-        )?;
-        let found = row.next().is_some();
-        Ok(if found { row.get::<String>(1)?.unwrap_or_default() } else { String::new() })
-    })
-}
-
 /// Appends to the decision log.
 pub fn log_event(
     relation: Option<pg_sys::Oid>,

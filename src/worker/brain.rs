@@ -5,6 +5,8 @@
 //! replaying restores it. It must never read a clock or a table; time comes
 //! with the samples.
 
+use std::collections::VecDeque;
+
 use pgrx::pg_sys;
 use pss_core::control::{Ahead, Controller, Observation, Plan, Scores, Settings, Timetable};
 use pss_core::forecast::{self, Forecaster, Method, Prediction};
@@ -22,6 +24,9 @@ use crate::sampler::{OwnAndForeign, Reading};
 /// only the time counts.
 const LONGEST_GAP: i64 = 360;
 
+/// Steps whose end is remembered: as many as hindsight may lag behind.
+const REMEMBERED_ENDS: usize = 128;
+
 /// Part of a step by which a sample that ends it may come early; sooner, it is a surplus one.
 const EARLY: f64 = 0.5;
 /// Part of a step by which it may come late; later, a step was missed.
@@ -37,6 +42,8 @@ pub struct Brain {
     own: Vec<f64>,
     /// Foreign load of the last step; `None`: missing.
     foreign: Vec<Option<f64>>,
+    /// When the newest steps ended, oldest first; a missed one when it should have.
+    ended: VecDeque<pg_sys::TimestampTz>,
     /// What came since the last step.
     pending: Vec<Pending>,
     /// Loads declared to come.
@@ -50,6 +57,18 @@ pub struct Brain {
     step_at: pg_sys::TimestampTz,
     /// Time of the last sample.
     at: Option<pg_sys::TimestampTz>,
+}
+
+/// How one step was balanced.
+#[derive(Debug, Clone, Copy)]
+pub struct Balance {
+    /// Load of the table, cost units per second.
+    pub load: f64,
+    /// What it came to, and what policies would have come to on the same loads.
+    pub scores: Scores,
+    /// An earlier step, by its end, of which the best placement is now known: what that would have
+    /// come to.
+    pub hindsight: Option<(pg_sys::TimestampTz, f64)>,
 }
 
 /// Work of one partition since the last step: cost units, over the seconds in
@@ -87,6 +106,7 @@ impl Brain {
             keys: vec![None; partitions],
             own: vec![0.0; partitions],
             foreign: vec![None; partitions],
+            ended: VecDeque::new(),
             pending: vec![Pending::default(); partitions],
             expected: Timetable::default(),
             interval_us,
@@ -172,8 +192,9 @@ impl Brain {
         // Before the first sample only time passes.
         let told = if self.at.is_some() { steps.min(LONGEST_GAP) } else { 0 };
         self.controller.skip((steps - told) as usize);
-        for _ in 0..told {
+        for missed in steps - told..steps {
             self.tell(table, &foreign, &[], &placed);
+            self.end_at(self.origin + (self.next + missed) * self.interval_us);
         }
         self.next += steps;
     }
@@ -193,6 +214,15 @@ impl Brain {
         self.tell(table, &foreign, &declared, &placed);
         self.next += 1;
         self.step_at = at;
+        self.end_at(at);
+    }
+
+    /// Notes when a step ended.
+    fn end_at(&mut self, at: pg_sys::TimestampTz) {
+        self.ended.push_back(at);
+        if self.ended.len() > REMEMBERED_ENDS {
+            self.ended.pop_front();
+        }
     }
 
     /// Keys that were there before the first sample are of unknown, great age.
@@ -273,6 +303,20 @@ impl Brain {
     /// How the policies have done lately.
     pub fn scores(&self) -> Option<Scores> {
         self.controller.scores()
+    }
+
+    /// How the step that ended at `at` was balanced; `None`: none ended then, or there was
+    /// nothing to balance.
+    pub fn balance_at(&self, at: pg_sys::TimestampTz) -> Option<Balance> {
+        let foreign = self.foreign.iter().flatten().sum::<f64>();
+        let load = self.own.iter().sum::<f64>() + foreign;
+        let scores =
+            self.controller.latest_scores().filter(|_| self.step_at == at && load > 0.0)?;
+        let hindsight = self.controller.latest_hindsight().and_then(|(ago, oracle)| {
+            let newest = self.ended.len().checked_sub(1 + ago)?;
+            Some((self.ended[newest], oracle))
+        });
+        Some(Balance { load, scores, hindsight })
     }
 
     /// Foreign load of the last step, by position; `None`: missing.

@@ -12,7 +12,7 @@ use rand::{RngCore, SeedableRng};
 
 use super::brain;
 use super::memory::{self, Memory};
-use super::{commit, history, report};
+use super::{adjust, commit, history, report};
 use crate::catalog::{self, Epoch, Mapping, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
@@ -77,6 +77,9 @@ fn sample(table: &ShardedTable, memory: &mut Memory) -> Result<()> {
     let loads = memory.brain.observe(table, at, &readings);
     sampler::record(table.relation, at, &readings, &loads)?;
     report::match_forecasts(table.relation, &memory.brain, at, &readings, &loads)?;
+    if let Some(balance) = memory.brain.balance_at(at) {
+        report::score(table.relation, at, &balance)?;
+    }
     memory.sampled_at = Some(at);
     if with_sizes {
         memory.sizes_at = at;
@@ -91,17 +94,13 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
     let last = last_epoch(table)?;
     let plan = memory.brain.plan(&last.weights);
     let reason = plan.reason.as_str().to_string();
-    report::outlook(table, &plan)?;
+    let adjusted = adjust::decision(table, &plan, memory.brain.scores())?;
+    report::outlook(table, &plan, &adjusted)?;
     if memory.since_report == 0 {
         report::forecasts(table, &memory.brain, memory.sampled_at.unwrap_or(now))?;
         report::models(table, &memory.brain, memory.sampled_at.unwrap_or(now))?;
-        report::scores(table, &memory.brain, &plan, now)?;
     }
     memory.since_report = (memory.since_report + 1) % report::EVERY;
-    if reason != memory.reason {
-        catalog::log_event(Some(relation), "method", &reason, None)?;
-        memory.reason.clone_from(&reason);
-    }
 
     let shared = tables::register(relation, table.numbers_end(), now);
     let fill = plan.fill.as_ref().filter(|_| guc::ENABLED.get());

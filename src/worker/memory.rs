@@ -13,7 +13,7 @@ use pss_core::forecast::Method;
 
 use super::brain::Brain;
 use super::history;
-use crate::catalog::{self, ShardedTable};
+use crate::catalog::ShardedTable;
 use crate::error::Result;
 use crate::{clock, guc, inputs, query_log, sampler};
 
@@ -24,10 +24,8 @@ pub struct Memory {
     pub sampled_at: Option<pg_sys::TimestampTz>,
     /// When the sizes were last read.
     pub sizes_at: pg_sys::TimestampTz,
-    /// Decisions since forecasts and scores were last written.
+    /// Decisions since forecasts were last written.
     pub since_report: u32,
-    /// Why the last decision chose the shares it did.
-    pub reason: String,
     fingerprint: Fingerprint,
 }
 
@@ -167,7 +165,6 @@ fn rebuild(
         sampled_at,
         sizes_at: 0,
         since_report: 0,
-        reason: catalog::last_reason(table.relation)?,
         fingerprint,
     })
 }

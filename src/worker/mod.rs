@@ -7,6 +7,7 @@
 //! - [`memory`], [`brain`]: what a process remembers of a table, and the seam
 //!   to the decisions of pss-core
 //! - [`history`]: the coarse past of weeks
+//! - [`adjust`]: what pss changes of its own accord, as events
 //! - [`report`], [`path`]: what people see of forecasts; `pss_forecast()`
 //! - [`housekeeping`]: folding of samples, retention, sweep, rebuilds, ANALYZE, cleaning
 //! - [`top_level`]: commands that commit by themselves
@@ -16,6 +17,7 @@
 //! Nothing here may ever stop an insert: without a worker, weights age out and
 //! keys are placed by capacity.
 
+mod adjust;
 mod brain;
 mod commit;
 mod cycle;

@@ -1,42 +1,44 @@
 //! What a decision leaves behind for people: the outlook, forecasts and what
-//! became of them, shadow scores, events.
+//! became of them, scores of the balance, epochs.
 //!
 //! Only writes; nothing here is read back by a decision.
 
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pss_core::control::{Plan, Reason};
+use pss_core::control::Plan;
 use serde_json::json;
 
-use super::brain::Brain;
+use super::adjust::{self, InForce};
+use super::brain::{Balance, Brain};
 use crate::catalog::{self, Epoch, ShardedTable};
 use crate::clock::timestamp;
 use crate::error::Result;
 use crate::guc;
 use crate::sampler::{OwnAndForeign, Reading};
 
-/// Forecasts and scores are written at every so many decisions: each minute by default.
+/// Forecasts are written at every so many decisions: each minute by default.
 pub const EVERY: u32 = 6;
 
 /// A horizon in time, at the configured sampling interval.
-fn horizon(steps: usize) -> Option<Interval> {
+pub fn horizon(steps: usize) -> Option<Interval> {
     let us = steps as i64 * i64::from(guc::SAMPLE_INTERVAL.get()) * 1000;
     Interval::new(0, 0, us).ok()
 }
 
 /// Replaces the table's outlook: the plan in force, and why.
-pub fn outlook(table: &ShardedTable, plan: &Plan) -> Result<()> {
+pub fn outlook(table: &ShardedTable, plan: &Plan, adjusted: &InForce) -> Result<()> {
     let finite = |f: fn(&pss_core::control::Outlook) -> f64| -> Vec<Option<f64>> {
         plan.outlook.iter().map(f).map(|v| v.is_finite().then_some(v)).collect()
     };
     catalog::as_extension_owner(|| {
         Ok(Spi::run_with_args(
             "INSERT INTO pss.outlook (relation, decided_at, reason, authority, floor, control_window,
-                                      foreign_load, committed_load, level, lo, hi)
-             VALUES ($1, pg_catalog.clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                      foreign_load, committed_load, level, lo, hi, policy, adjusted)
+             VALUES ($1, pg_catalog.clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (relation) DO UPDATE SET
                  decided_at = excluded.decided_at, reason = excluded.reason,
+                 policy = excluded.policy, adjusted = excluded.adjusted,
                  authority = excluded.authority, floor = excluded.floor,
                  control_window = excluded.control_window,
                  foreign_load = excluded.foreign_load, committed_load = excluded.committed_load,
@@ -52,6 +54,8 @@ pub fn outlook(table: &ShardedTable, plan: &Plan) -> Result<()> {
                 finite(|o| o.level).into(),
                 finite(|o| o.lo).into(),
                 finite(|o| o.hi).into(),
+                plan.reason.policy().into(),
+                adjusted.to_json().into(),
             ],
         )?)
     })
@@ -154,6 +158,7 @@ pub fn models(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -> R
             errors.push(format!("{{{}}}", relative.join(",")));
         }
     }
+    adjust::models(table, brain)?;
     catalog::as_extension_owner(|| {
         Spi::run_with_args(
             "INSERT INTO pss.forecast_model AS m
@@ -190,7 +195,7 @@ pub fn models(table: &ShardedTable, brain: &Brain, at: pg_sys::TimestampTz) -> R
 }
 
 /// Horizons in time.
-fn times(steps: &[usize]) -> Vec<Option<Interval>> {
+pub fn times(steps: &[usize]) -> Vec<Option<Interval>> {
     steps.iter().copied().map(horizon).collect()
 }
 
@@ -228,42 +233,43 @@ pub fn match_forecasts(
     })
 }
 
-/// Writes the policies' recent imbalance.
-pub fn scores(
-    table: &ShardedTable,
-    brain: &Brain,
-    plan: &Plan,
-    at: pg_sys::TimestampTz,
-) -> Result<()> {
-    let Some(scores) = brain.scores() else { return Ok(()) };
-    let in_use = match plan.reason {
-        Reason::Forecast => "forecast",
-        Reason::Reactive => "reactive",
-        _ => "capacity",
-    };
-    let policies = [
-        ("capacity", scores.capacity),
-        ("fewest", scores.fewest),
-        ("reactive", scores.reactive),
-        ("forecast", scores.forecast),
-    ];
-    let known: Vec<_> = policies.into_iter().filter(|(_, score)| score.is_finite()).collect();
-    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    let values: Vec<f64> = known.iter().map(|(_, score)| *score).collect();
+/// Writes how the step that ended at `at` was balanced, under the decision that was in force; and
+/// of an earlier one, what hindsight now says.
+pub fn score(relation: pg_sys::Oid, at: pg_sys::TimestampTz, balance: &Balance) -> Result<()> {
+    let Balance { load, scores, hindsight } = balance;
+    let policies =
+        [scores.achieved, scores.capacity, scores.fewest, scores.reactive, scores.forecast];
+    if !load.is_finite() || policies.iter().any(|score| !score.is_finite()) {
+        return Ok(());
+    }
+    let [achieved, capacity, fewest, reactive, forecast] = policies;
     catalog::as_extension_owner(|| {
-        Ok(Spi::run_with_args(
-            "INSERT INTO pss.score (relation, scored_at, policy, imbalance, in_use)
-             SELECT $1, $2, u.policy, u.imbalance, u.policy OPERATOR(pg_catalog.=) $5
-             FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]),
-                             pg_catalog.unnest($4::pg_catalog.float8[])) AS u (policy, imbalance)
+        Spi::run_with_args(
+            "INSERT INTO pss.score (relation, scored_at, load, achieved, static, fewest, reactive, forecast,
+                                    policy, floor, authority)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, COALESCE(o.policy, 'capacity'),
+                    COALESCE(o.floor, 0), COALESCE(o.authority, 0)
+             FROM (SELECT) AS one
+             LEFT JOIN pss.outlook o ON o.relation OPERATOR(pg_catalog.=) $1
              ON CONFLICT DO NOTHING",
             &[
-                table.relation.into(),
+                relation.into(),
                 timestamp(at).into(),
-                names.into(),
-                values.into(),
-                in_use.into(),
+                (*load).into(),
+                achieved.into(),
+                capacity.into(),
+                fewest.into(),
+                reactive.into(),
+                forecast.into(),
             ],
+        )?;
+        let Some((of, oracle)) = hindsight.filter(|(_, oracle)| oracle.is_finite()) else {
+            return Ok(());
+        };
+        Ok(Spi::run_with_args(
+            "UPDATE pss.score SET oracle = $3
+             WHERE relation OPERATOR(pg_catalog.=) $1 AND scored_at OPERATOR(pg_catalog.=) $2",
+            &[relation.into(), timestamp(of).into(), oracle.into()],
         )?)
     })
 }

@@ -17,7 +17,8 @@ const ROWS: [&str; 9] = [
      SELECT $1, 0, date_bin('5 min', at, '2000-01-01 00:00+00'), 1, 300",
     "forecast (relation, partition, made_at, horizon, model, value)
      SELECT $1, 0, at, '5 min', 'naive', 1",
-    "score (relation, scored_at, policy, imbalance, in_use) SELECT $1, at, 'capacity', 0, true",
+    "score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, policy, floor, authority)
+     SELECT $1, at, 1, 0, 0, 0, 0, 0, 'capacity', 0, 1",
     "metric (relation, at, partition, metric, value) SELECT $1, at, 0, 'queue', 1",
     "expectation (relation, partition, load, begins_at, ends_at, declared_by)
      SELECT $1, 0, 1, at - interval '1 min', at, 'nobody'",

@@ -19,10 +19,10 @@ SELECT relation, partition, leaf, state, capacity, weight FROM pss.partitions;
 SELECT node, capacity, partitions, tables FROM pss.nodes;
 SELECT relation, planner, new_keys FROM pss.stat_routing;
 SELECT process, state IN ('running', 'working', 'unknown', 'idle', 'waiting for a turn') AS known FROM pss.stat_worker;
-SELECT DISTINCT relation, kind FROM pss.events WHERE kind = 'method' ORDER BY relation;
+SELECT DISTINCT relation, kind FROM pss.events WHERE kind = 'policy' ORDER BY relation;
 SELECT count(*) FROM pss.forecasts WHERE lo > value OR hi < value;
 SELECT count(*) FROM pss.stat_forecast WHERE n > 0;
-SELECT count(*) FROM pss.stat_balance WHERE recent < 0;
+SELECT count(*) FROM pss.stat_balance WHERE achieved < 0;
 
 -- The counters start anew.
 SELECT pss_stat_reset();

@@ -70,14 +70,27 @@ impl Hindsight {
 
     /// The score of the best window, by recent mean, and not a number before any is known.
     pub(super) fn score(&self, score: impl Fn(&Shadow) -> Option<f64>) -> f64 {
-        let shadows = self.windows.iter().map(|window| &window.shadow);
-        let best = shadows.filter_map(|shadow| Some((shadow.tally().recent()?, shadow)));
-        let best = best.min_by(|a, b| a.0.total_cmp(&b.0));
-        best.and_then(|(_, shadow)| score(shadow)).unwrap_or(f64::NAN)
+        self.best().and_then(|window| score(&window.shadow)).unwrap_or(f64::NAN)
+    }
+
+    /// The cycle that the best window scored last: how many cycles ago it ended, and its score.
+    pub(super) fn latest(&self) -> Option<(usize, f64)> {
+        let window = self.best()?;
+        Some((window.cycles.len() + self.unmeasured.len(), window.shadow.tally().last()?))
+    }
+
+    fn best(&self) -> Option<&Window> {
+        let scored = |window| Some((Window::recent(window)?, window));
+        let best = self.windows.iter().filter_map(scored).min_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, window)| window)
     }
 }
 
 impl Window {
+    fn recent(&self) -> Option<f64> {
+        self.shadow.tally().recent()
+    }
+
     /// Places the keys of the oldest cycle by the foreign load that came from then on.
     fn place(&mut self, length: usize, profile: &Profile, capacity: &[f64]) {
         let own = self.shadow.own(&profile.over(length)).collect::<Vec<f64>>();

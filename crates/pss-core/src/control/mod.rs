@@ -134,6 +134,12 @@ impl Controller {
         self.shadows.latest()
     }
 
+    /// What the best placement in hindsight came to in the cycle it could judge last, and how many
+    /// cycles before the last one observed that was (0: this one).
+    pub fn latest_hindsight(&self) -> Option<(usize, f64)> {
+        self.shadows.latest_hindsight()
+    }
+
     /// Takes in one cycle.
     pub fn observe(&mut self, seen: &Observation<'_>, settings: &Settings) {
         for (i, forecaster) in self.forecasters.iter_mut().enumerate() {

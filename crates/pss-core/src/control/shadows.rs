@@ -173,6 +173,11 @@ impl Shadows {
         self.by(Tally::last)
     }
 
+    /// See [`super::Controller::latest_hindsight`].
+    pub(super) fn latest_hindsight(&self) -> Option<(usize, f64)> {
+        self.hindsight.latest()
+    }
+
     fn by(&self, tally: impl Fn(&Tally) -> Option<f64>) -> Option<Scores> {
         let score = |shadow: &Shadow| tally(shadow.tally());
         // The window that has been best lately: the best of this very cycle would be hindsight.

@@ -81,6 +81,17 @@ impl Reason {
             Reason::Forecast => "filling to a level by forecasts",
         }
     }
+
+    /// The policy that sets the shares, by the name that its scores have.
+    pub fn policy(self) -> &'static str {
+        match self {
+            Reason::Forecast => "forecast",
+            Reason::Reactive => "reactive",
+            Reason::WarmingUp | Reason::NoFreshData | Reason::NoSkill | Reason::Declared => {
+                "capacity"
+            }
+        }
+    }
 }
 
 /// Expected loads of one partition, mean over the control window (cost units/s).
