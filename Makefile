@@ -4,7 +4,7 @@
 # installed); PG_CONFIG names one server exactly. PROFILE=dev builds in seconds what tests need; the
 # default, release, is what users get. RUNS=5 repeats the demo and sums up, KEEP=1
 # leaves its last server running to look at. docs/benchmarks.md says how to read bench-forecast
-# (RIVAL=1 compares with augurs' AutoETS, too: minutes) and bench-routing.
+# (RIVAL=1 compares with augurs' AutoETS, too: minutes), bench-routing and simulate.
 
 PG ?= any
 export PROFILE ?= release
@@ -13,7 +13,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test in-server-test regress isolation matrix installcheck cluster-test readme-test demo bench-forecast bench-routing clean help
+.PHONY: build install check-core test in-server-test regress isolation matrix installcheck cluster-test readme-test demo bench-forecast bench-routing simulate clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -22,8 +22,8 @@ install: ## build it and install it into that server
 	@$(TESTBED) install --pg $(PG)
 
 check-core: ## seconds: tests and lints of what needs no server
-	@$(CARGO) test --quiet --locked --package pss-core --package pss-querylog
-	@$(CARGO) clippy --quiet --locked --package pss-core --package pss-querylog --all-targets -- --deny warnings
+	@$(CARGO) test --quiet --locked --package pss-core --package pss-querylog --package pss-simulate
+	@$(CARGO) clippy --quiet --locked --package pss-core --package pss-querylog --package pss-simulate --all-targets -- --deny warnings
 
 test: ## all tests; the last line says how many passed and failed
 	@$(TESTBED) test --pg $(PG)
@@ -61,6 +61,13 @@ bench-routing: ## time inserts and look-ups beside native hash: RUNS= ROWS= CASE
 	@$(TESTBED) bench-routing --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(CASES),--cases $(CASES)) \
 		$(if $(VARIANTS),--variants $(VARIANTS)) $(if $(OUT),--out "$(OUT)")
+
+simulate: ## pss and its rivals without a server: CASES= KEYS= PARTITIONS= DELAY= INTERVAL= POLICY= SEEDS= WHY=1
+	@$(CARGO) run --quiet --locked --release --package pss-simulate -- \
+		$(if $(CASES),--cases "$(CASES)") $(if $(KEYS),--keys $(KEYS)) \
+		$(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(DELAY),--delay $(DELAY)) \
+		$(if $(INTERVAL),--interval $(INTERVAL)) $(if $(POLICY),--policy $(POLICY)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(WHY),--why)
 
 clean: ## remove everything built, installed below build/ and left by tests
 	@$(CARGO) clean --quiet

@@ -12,7 +12,8 @@ pub fn core_tests() -> Result<Tally> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(paths::repository())
         .args(["test", "--quiet", "--locked"])
-        .args(["--package=pss-core", "--package=pss-querylog", "--package=pss-testbed"])
+        .args(["--package=pss-core", "--package=pss-querylog"])
+        .args(["--package=pss-simulate", "--package=pss-testbed"])
         .output()
         .context("cannot run cargo")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
