@@ -115,7 +115,7 @@ COMMENT ON TABLE pss.outlook IS 'the last decision of each sharded table: what i
 COMMENT ON COLUMN pss.outlook.policy IS 'the policy that sets the shares, as pss.score names it';
 COMMENT ON COLUMN pss.outlook.adjusted IS 'what pss has set of its own accord, as the last event about each said';
 COMMENT ON COLUMN pss.outlook.authority IS 'part of the load in the control window that placing new keys can steer, 0 to 1';
-COMMENT ON COLUMN pss.outlook.floor IS 'max / mean of expected utilization - 1 that placing new keys cannot get below';
+COMMENT ON COLUMN pss.outlook.floor IS 'max / mean of expected utilization - 1 that placing new keys cannot get below, the hottest key''s share included';
 COMMENT ON COLUMN pss.outlook.control_window IS 'time over which loads were averaged';
 COMMENT ON COLUMN pss.outlook.foreign_load IS 'expected load of what pss did not place, cost units per second';
 COMMENT ON COLUMN pss.outlook.committed_load IS 'expected load of keys placed earlier, cost units per second';

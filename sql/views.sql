@@ -27,7 +27,7 @@ ORDER BY t.relation::pg_catalog.text;
 COMMENT ON VIEW pss.tables IS 'sharded tables';
 COMMENT ON COLUMN pss.tables.keys IS 'keys in the row map, estimated; NULL in slot mode, which stores no keys';
 COMMENT ON COLUMN pss.tables.authority IS 'part of the load that placing new keys can steer, 0 to 1: near 0, pss can do nothing';
-COMMENT ON COLUMN pss.tables.floor IS 'expected max / mean of utilization - 1 that placing new keys cannot get below';
+COMMENT ON COLUMN pss.tables.floor IS 'expected max / mean of utilization - 1 that placing new keys cannot get below, the hottest key''s share (pss.hot_keys) included';
 COMMENT ON COLUMN pss.tables.map IS 'row map, or homes of slots: complete, partial (look-ups fall back to all partitions) or none';
 COMMENT ON COLUMN pss.tables.age IS 'time since the worker last decided; beyond pss.weights_ttl keys are placed by capacity';
 GRANT SELECT ON pss.tables TO PUBLIC;

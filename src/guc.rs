@@ -45,6 +45,7 @@ pub static STATEMENT_COST: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 /// Kilobytes.
 pub static MAX_MAP_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
 pub static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+pub static HOT_KEYS_TRACKED: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static MAX_TABLES: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static MAX_PARTITIONS: GucSetting<i32> = GucSetting::<i32>::new(4096);
 /// Kilobytes.
@@ -216,6 +217,15 @@ pub fn init_for_start() {
         c"Tables beyond it are placed in proportion to capacity.",
         &MAX_PARTITIONS,
         (8, 1_000_000),
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    define_int(
+        c"pss.hot_keys_tracked",
+        c"Data keys of each sharded table that are tracked as hot.",
+        c"Every key with more than one in so many of a table's recent rows is found. 32 bytes a key for each of pss.max_tables; 0: none.",
+        &HOT_KEYS_TRACKED,
+        (0, 4096),
         GucContext::Postmaster,
         GucFlags::default(),
     );

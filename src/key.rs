@@ -120,6 +120,17 @@ impl KeyType {
         }
     }
 
+    /// The text form of a value.
+    pub fn text(&self, value: pg_sys::Datum) -> String {
+        let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
+        // SAFETY: catalog look-up, then the type's own output function on a value of the type.
+        unsafe {
+            pg_sys::getTypeOutputInfo(self.type_oid, &mut function, &mut varlena);
+            let text = pg_sys::OidOutputFunctionCall(function, value);
+            std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+        }
+    }
+
     /// Coerces a value of `source` type to a value of the column, as storing it would
     /// (rounded to its scale, checked against its length), or says that it is of the
     /// wrong type (42804).

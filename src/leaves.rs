@@ -51,6 +51,43 @@ pub unsafe fn holders(
     holders.map(|p| p.number).collect()
 }
 
+/// Calls `visit` with the key of each row in the last `pages` pages of a partition that `snapshot`
+/// sees, until it returns false: mostly rows that came lately. Of a foreign partition nothing.
+///
+/// # Safety
+/// `leaf` is a partition of the table; `snapshot` is a live MVCC snapshot.
+pub unsafe fn each_recent_key(
+    meta: &Meta,
+    leaf: pg_sys::Oid,
+    pages: u32,
+    snapshot: pg_sys::Snapshot,
+    mut visit: impl FnMut(pg_sys::Datum) -> bool,
+) {
+    let (attribute, _) = meta.attributes_in(leaf);
+    // SAFETY: the leaf is locked, scanned and closed here; a scan that may be limited to a range of
+    // pages does not begin where another one is.
+    unsafe {
+        if pg_sys::get_rel_relkind(leaf) as u8 != pg_sys::RELKIND_RELATION {
+            return;
+        }
+        let heap = pg_sys::table_open(leaf, pg_sys::AccessShareLock as i32);
+        let all = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
+        let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
+        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+        let null = std::ptr::null_mut();
+        let scan = pg_sys::heap_beginscan(heap, snapshot, 0, null, null.cast(), flags);
+        pg_sys::heap_setscanlimits(scan, all.saturating_sub(pages), all.min(pages));
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        let mut more = true;
+        while more && pg_sys::heap_getnextslot(scan, forward, slot) {
+            more = slot::column(slot, attribute).is_none_or(&mut visit);
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        pg_sys::table_close(heap, pg_sys::NoLock as i32);
+    }
+}
+
 fn holds(
     meta: &Meta,
     leaf: pg_sys::Oid,

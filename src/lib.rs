@@ -6,6 +6,7 @@
 //!   typed SQL on schema pss, shared state
 //! - `map`, `router`: the row map, and the one router that places keys
 //! - `homes`: where a reader has to look for the rows of a key
+//! - `hot_keys`: which keys bring much of a table's rows
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
 //! - `moves`: carrying keys to another partition, and cleaning the row map
@@ -27,6 +28,7 @@ mod doors;
 mod error;
 mod guc;
 mod homes;
+mod hot_keys;
 #[cfg(feature = "in_server_tests")]
 mod in_server;
 mod inputs;

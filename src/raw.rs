@@ -94,6 +94,7 @@ unsafe extern "C-unwind" {
     pub fn DomainHasConstraints(domain: Oid) -> bool;
 
     pub fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
+    pub fn LWLockConditionalAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
     pub fn LWLockRelease(lock: *mut LWLock);
     pub fn hash_search_with_hash_value(
         table: *mut HTAB,

@@ -124,6 +124,7 @@ fn pss_stat_reset() {
     for relation in catalog::sharded_tables().or_raise() {
         if let Some(table) = tables::find(relation) {
             table.reset(now);
+            crate::shmem::hot_keys::clear(table);
         }
     }
     // SAFETY: a plain global of the backend.

@@ -64,7 +64,8 @@ impl Router {
         named: Option<u16>,
         door: Door,
     ) -> Result<u16> {
-        let slot = self.meta.slot(self.meta.key.hash(key));
+        let hash = self.meta.key.hash(key);
+        let slot = self.meta.slot(hash);
         let partition = match named {
             Some(named) => named,
             None => self.owner(slot)?,
@@ -76,7 +77,7 @@ impl Router {
                 self.count_new_key(partition, size);
             }
         }
-        self.tally.count(&self.meta, partition, named.is_some(), door, Found::New);
+        self.tally.count(&self.meta, hash, partition, named.is_some(), door, Found::New);
         Ok(partition)
     }
 

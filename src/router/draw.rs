@@ -22,7 +22,7 @@ thread_local! {
     static RANDOM: RefCell<Option<SmallRng>> = const { RefCell::new(None) };
 }
 
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RANDOM.with_borrow_mut(|random| random.get_or_insert_with(SmallRng::from_os_rng).next_u64())
 }
 

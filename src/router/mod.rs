@@ -7,6 +7,7 @@
 
 mod by_slot;
 mod draw;
+mod hot;
 mod memo;
 mod record;
 mod tally;
@@ -148,9 +149,10 @@ impl Router {
         if self.maps_by_slot() {
             return self.place_by_slot(key, None, None, door).map(Some);
         }
-        let known = self.known(self.meta.key.hash(key))?;
+        let hash = self.meta.key.hash(key);
+        let known = self.known(hash)?;
         if let Some(home) = known {
-            self.tally.count(&self.meta, home, false, door, Found::Cached);
+            self.tally.count(&self.meta, hash, home, false, door, Found::Cached);
         }
         Ok(known)
     }
@@ -204,7 +206,7 @@ impl Router {
             let known = self.known(hash)?;
             homes.push(known.unwrap_or(0));
             match known {
-                Some(home) => self.tally.count(&self.meta, home, false, door, Found::Cached),
+                Some(home) => self.tally.count(&self.meta, hash, home, false, door, Found::Cached),
                 None => self.batch.push(Asked::new(row, key, hash)),
             }
         }
@@ -214,7 +216,7 @@ impl Router {
         }
         for asked in &batch {
             homes[asked.row] = asked.home;
-            self.tally.count(&self.meta, asked.home, false, door, asked.found);
+            self.tally.count(&self.meta, asked.hash, asked.home, false, door, asked.found);
             self.memo.put(asked.hash48, asked.home);
         }
         self.batch = batch;
@@ -264,14 +266,15 @@ impl Router {
         }
         let asked = Asked { size, named, ..self.asked(key) };
         if let Some(home) = self.known(asked.hash)? {
-            self.tally.count(&self.meta, home, named.is_some(), door, Found::Cached);
+            self.tally.count(&self.meta, asked.hash, home, named.is_some(), door, Found::Cached);
             return Ok(home);
         }
         let asked = self.settle_one(asked)?;
         if named.is_none_or(|named| named == asked.home) {
             self.memo.put(asked.hash48, asked.home);
         }
-        self.tally.count(&self.meta, asked.home, named.is_some(), door, asked.found);
+        let Asked { hash, home, found, .. } = asked;
+        self.tally.count(&self.meta, hash, home, named.is_some(), door, found);
         Ok(asked.home)
     }
 

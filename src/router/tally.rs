@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Door;
+use super::hot::{self, Hot};
 use crate::meta::Meta;
 
 /// Rows after which the counts are added to the shared ones.
@@ -29,16 +30,26 @@ pub struct Tally {
     mapped: u64,
     named: u64,
     waiting: u32,
+    hot: Hot,
 }
 
 impl Tally {
     pub fn new(partitions: usize) -> Self {
         let rows = vec![0; partitions];
-        Self { rows, doors: [0; 4], cached: 0, mapped: 0, named: 0, waiting: 0 }
+        let hot = Hot::default();
+        Self { rows, doors: [0; 4], cached: 0, mapped: 0, named: 0, waiting: 0, hot }
     }
 
-    /// Counts one row; a call is none, its row comes later.
-    pub fn count(&mut self, meta: &Meta, home: u16, named: bool, door: Door, found: Found) {
+    /// Counts one row, of a key with this hash; a call is none, its row comes later.
+    pub fn count(
+        &mut self,
+        meta: &Meta,
+        hash: u64,
+        home: u16,
+        named: bool,
+        door: Door,
+        found: Found,
+    ) {
         self.doors[door as usize] += 1;
         self.named += u64::from(named);
         match found {
@@ -50,6 +61,9 @@ impl Tally {
             && let Some(position) = meta.position(home)
         {
             self.rows[position] += 1;
+            if hot::is_chosen() {
+                self.hot.count(meta, hash);
+            }
         }
         self.waiting += 1;
         if self.waiting >= FLUSH_EVERY {
@@ -60,6 +74,7 @@ impl Tally {
     /// Adds the counts to the shared ones.
     pub fn flush(&mut self, meta: &Meta) {
         self.waiting = 0;
+        self.hot.flush(meta);
         let Some(shared) = meta.shared else { return };
         let add = |shared: &AtomicU64, count: &mut u64| {
             if *count > 0 {

@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod claims;
 pub mod databases;
+pub mod hot_keys;
 pub mod statements;
 pub mod tables;
 pub mod written;
@@ -21,10 +22,11 @@ use pgrx::prelude::*;
 
 use crate::guc;
 
-/// Named LWLock tranche: lock 0 guards registration, the rest are claim stripes.
+/// Named LWLock tranche: lock 0 guards registration, 1 hot keys, the rest are claim stripes.
 const TRANCHE: &std::ffi::CStr = c"pss";
 const REGISTRY_LOCK: usize = 0;
-const FIRST_STRIPE: usize = 1;
+const HOT_KEYS_LOCK: usize = 1;
+const FIRST_STRIPE: usize = 2;
 
 /// Head of the allocation; the arrays follow it in the order of `Layout`.
 #[repr(C)]
@@ -37,6 +39,8 @@ pub struct Header {
     tables: u32,
     partitions: u32,
     cache_words: u32,
+    /// Hot keys tracked of each table.
+    hot_keys: u32,
 }
 
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
@@ -46,31 +50,53 @@ struct Layout {
     tables: usize,
     partitions: usize,
     databases: usize,
+    hot_heads: usize,
+    hot_counters: usize,
     cache: usize,
     total: usize,
 }
 
+/// How much of what there is, as configured.
+#[derive(Clone, Copy)]
+struct Sizes {
+    tables: usize,
+    partitions: usize,
+    cache_words: usize,
+    hot_keys: usize,
+}
+
 impl Layout {
-    fn new(tables: usize, partitions: usize, cache_words: usize) -> Self {
+    fn new(sizes: Sizes) -> Self {
+        let Sizes { tables, partitions, cache_words, hot_keys } = sizes;
         let align = |n: usize| n.next_multiple_of(64);
         let tables_at = align(size_of::<Header>());
         let partitions_at = align(tables_at + tables * size_of::<tables::TableShared>());
         let databases_at = align(partitions_at + partitions * size_of::<tables::PartitionShared>());
-        let cache_at =
+        let hot_heads_at =
             align(databases_at + databases::MAX_DATABASES * size_of::<databases::DatabaseShared>());
+        let hot_counters_at = align(hot_heads_at + tables * size_of::<hot_keys::HeadShared>());
+        let hot_counters_size = tables * hot_keys * size_of::<hot_keys::CounterShared>();
+        let cache_at = align(hot_counters_at + hot_counters_size);
         let total = cache_at + cache_words * size_of::<u64>();
         const { assert!(align_of::<tables::TableShared>() <= 64) };
         Self {
             tables: tables_at,
             partitions: partitions_at,
             databases: databases_at,
+            hot_heads: hot_heads_at,
+            hot_counters: hot_counters_at,
             cache: cache_at,
             total,
         }
     }
 
     fn of(header: &Header) -> Self {
-        Self::new(header.tables as usize, header.partitions as usize, header.cache_words as usize)
+        Self::new(Sizes {
+            tables: header.tables as usize,
+            partitions: header.partitions as usize,
+            cache_words: header.cache_words as usize,
+            hot_keys: header.hot_keys as usize,
+        })
     }
 }
 
@@ -80,8 +106,13 @@ fn cache_words() -> usize {
     ((words + 1).next_power_of_two() / 2).max(cache::MIN_WORDS)
 }
 
-fn sizes() -> (usize, usize, usize) {
-    (guc::MAX_TABLES.get() as usize, guc::MAX_PARTITIONS.get() as usize, cache_words())
+fn sizes() -> Sizes {
+    Sizes {
+        tables: guc::MAX_TABLES.get() as usize,
+        partitions: guc::MAX_PARTITIONS.get() as usize,
+        cache_words: cache_words(),
+        hot_keys: guc::HOT_KEYS_TRACKED.get() as usize,
+    }
 }
 
 /// Whether shared memory is there: pss was in shared_preload_libraries.
@@ -128,8 +159,7 @@ unsafe extern "C-unwind" fn request() {
             #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
             pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
         }
-        let (tables, partitions, cache_words) = sizes();
-        pg_sys::RequestAddinShmemSpace(Layout::new(tables, partitions, cache_words).total);
+        pg_sys::RequestAddinShmemSpace(Layout::new(sizes()).total);
         pg_sys::RequestAddinShmemSpace(claims::shared_size());
         pg_sys::RequestNamedLWLockTranche(
             TRANCHE.as_ptr(),
@@ -150,8 +180,8 @@ unsafe extern "C-unwind" fn startup() {
         }
         let lock = &raw mut (*pg_sys::MainLWLockArray.add(21)).lock;
         pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-        let (tables, partitions, cache_words) = sizes();
-        let total = Layout::new(tables, partitions, cache_words).total;
+        let sizes = sizes();
+        let total = Layout::new(sizes).total;
         let mut found = false;
         let header = pg_sys::ShmemInitStruct(c"pss".as_ptr(), total, &mut found).cast::<Header>();
         if !found {
@@ -160,9 +190,10 @@ unsafe extern "C-unwind" fn startup() {
                 launcher_pid: AtomicI32::new(0),
                 next_cache_tag: AtomicU32::new(1),
                 marks: AtomicU32::new(0),
-                tables: tables as u32,
-                partitions: partitions as u32,
-                cache_words: cache_words as u32,
+                tables: sizes.tables as u32,
+                partitions: sizes.partitions as u32,
+                cache_words: sizes.cache_words as u32,
+                hot_keys: sizes.hot_keys as u32,
             });
         }
         claims::attach();

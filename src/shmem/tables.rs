@@ -231,6 +231,12 @@ fn all_partitions(header: &'static Header) -> &'static [PartitionShared] {
     unsafe { array(header, Layout::of(header).partitions, header.partitions as usize) }
 }
 
+/// Which of the entries this is.
+pub(super) fn index_of(header: &'static Header, table: &TableShared) -> usize {
+    let bytes = std::ptr::from_ref(table).addr() - all(header).as_ptr().addr();
+    bytes / std::mem::size_of::<TableShared>()
+}
+
 /// The entry of a table of this database, if it has one.
 pub fn find(relation: pg_sys::Oid) -> Option<&'static TableShared> {
     let header = header()?;
@@ -277,6 +283,7 @@ pub fn register(
             table.size_reference.store(0, Ordering::Relaxed);
             table.sized_keys.store(0, Ordering::Relaxed);
             table.queries.clear();
+            super::hot_keys::clear(table);
             table.stats_reset.store(now, Ordering::Relaxed);
             for counter in table.counters() {
                 counter.store(0, Ordering::Relaxed);

@@ -257,6 +257,11 @@ impl Brain {
         self.controller.observe(&seen, &settings());
     }
 
+    /// Part of the own load that the hottest key brings to one partition.
+    pub fn set_hottest(&mut self, share: f64) {
+        self.controller.set_hottest(share);
+    }
+
     /// Shares for the new keys to come; `published` are the weights now in force.
     pub fn plan(&mut self, published: &[f64]) -> Plan {
         self.controller.set_published(published);

@@ -16,7 +16,7 @@ use super::{adjust, commit, history, report};
 use crate::catalog::{self, Epoch, Mapping, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{clock, guc, inputs, map, rights, sampler};
+use crate::{clock, guc, hot_keys, inputs, map, rights, sampler};
 
 /// Sizes change slowly: how often they are read, in milliseconds.
 const SIZE_INTERVAL_MS: i32 = 60_000;
@@ -92,6 +92,7 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
     let now = clock::now();
     let valid_until = clock::later(now, guc::WEIGHTS_TTL.get());
     let last = last_epoch(table)?;
+    memory.brain.set_hottest(hot_keys::hottest_share(relation)?);
     let plan = memory.brain.plan(&last.weights);
     let reason = plan.reason.as_str().to_string();
     let adjusted = adjust::decision(table, &plan, memory.brain.scores())?;

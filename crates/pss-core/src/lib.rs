@@ -30,6 +30,8 @@ pub mod cohort;
 pub mod control;
 /// Quota dispatch: which partition the next new key goes to.
 pub mod dispatch;
+/// Heavy hitters: the keys that bring a large part of the rows lately.
+pub mod heavy;
 /// Hashes of data keys that keep neighbours together.
 pub mod key_hash;
 /// Dispatch to the partition whose peaks a key raises least.

@@ -24,6 +24,19 @@ pub fn imbalance(load: &[f64], capacity: &[f64]) -> f64 {
     if sum > 0.0 { highest * room / sum - 1.0 } else { 0.0 }
 }
 
+/// [`imbalance`] that placing new keys does not get below: that of the loads expected, and that of
+/// the one key which brings `indivisible` load (cost units/s), were it alone on the largest
+/// partition in service and all else level: N times its part of the load, on N equal ones, less 1.
+pub fn floor(load: &[f64], capacity: &[f64], indivisible: f64) -> f64 {
+    let known = load.iter().zip(capacity).filter(|(load, c)| load.is_finite() && **c > 0.0);
+    let (sum, room, largest) = known.fold((0.0, 0.0, 0f64), |(sum, room, largest), (l, c)| {
+        (sum + l, room + c, largest.max(*c))
+    });
+    let hottest =
+        if sum > 0.0 { indivisible.max(0.0).min(sum) / largest * room / sum - 1.0 } else { 0.0 };
+    imbalance(load, capacity).max(hottest)
+}
+
 /// How the load of own keys and the foreign load of the same cycle came out together.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -165,6 +178,22 @@ mod tests {
         assert_eq!(imbalance(&[3.0, 9.0], &[1.0, 0.0]), 0.0);
         assert_eq!(imbalance(&[3.0, f64::NAN, 1.0], &[1.0; 3]), 0.5);
         assert_eq!(imbalance(&[0.0, 0.0], &[1.0, 1.0]), 0.0);
+    }
+
+    #[test]
+    fn the_floor_is_what_the_hottest_key_leaves() {
+        let level = [2.0; 4];
+        assert_eq!(floor(&level, &[1.0; 4], 0.0), 0.0);
+        // Half of the load is one key's: on one of four partitions it is twice the mean.
+        assert_eq!(floor(&level, &[1.0; 4], 4.0), 1.0);
+        // It may be on the largest one, but not on one that is out of service.
+        assert_eq!(
+            floor(&level, &[3.0, 1.0, 1.0, 1.0], 4.0),
+            0.0f64.max(imbalance(&level, &[3.0, 1.0, 1.0, 1.0]))
+        );
+        assert_eq!(floor(&level, &[1.0, 1.0, 1.0, 0.0], 4.0), 1.0);
+        assert_eq!(floor(&[3.0, 1.0], &[1.0; 2], 1.0), 0.5);
+        assert_eq!(floor(&[0.0; 2], &[1.0; 2], 1.0), 0.0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use pss_core::cohort;
 use pss_core::control::{
-    Ahead, Controller, Declaration, Observation, Plan, Reason, Settings, Timetable,
+    Ahead, Controller, Declaration, Observation, Outlook, Plan, Reason, Settings, Timetable,
 };
 use pss_core::forecast;
 use pss_core::level::CLASSES;
@@ -249,4 +249,18 @@ fn a_load_declared_too_high_never_leaves_less_than_nothing() {
     for (partition, expected) in [(0, 0.0), (1, 1.0), (2, 2.0)] {
         assert!((next(partition) - expected).abs() < 0.02, "{partition}: {}", next(partition));
     }
+}
+
+#[test]
+fn the_floor_tells_of_the_hottest_key() {
+    let mut table = Table::new(Settings::default());
+    let level = [Some(10.0); PARTITIONS];
+    let plan = (0..30).map(|_| table.cycle(level)).last().expect("a plan");
+    assert!(plan.floor < 0.01, "{}", plan.floor);
+    table.controller.set_hottest(0.9);
+    let plan = table.cycle(level);
+    let sum = |f: fn(&Outlook) -> f64| plan.outlook.iter().map(f).sum::<f64>();
+    let (all, foreign) = (sum(|o| o.level), sum(|o| o.foreign));
+    let expected = PARTITIONS as f64 * 0.9 * (all - foreign) / all - 1.0;
+    assert!((plan.floor - expected).abs() < 1e-9, "{} for {expected}", plan.floor);
 }

@@ -70,6 +70,7 @@ pub struct Controller {
     trust: Trust,
     /// Position and length in cycles of the control window of the last plan on forecasts.
     window: Option<(usize, usize)>,
+    hottest: f64,
 }
 
 impl Controller {
@@ -85,6 +86,7 @@ impl Controller {
             shadows: Shadows::new(partitions),
             trust: Trust::default(),
             window: None,
+            hottest: 0.0,
         }
     }
 
@@ -122,6 +124,12 @@ impl Controller {
     pub fn set_published(&mut self, weights: &[f64]) {
         self.published.clear();
         self.published.extend_from_slice(weights);
+    }
+
+    /// The part of the own load, 0 to 1, that the hottest key brings to one partition: of the plans
+    /// to come the floor depends on it.
+    pub fn set_hottest(&mut self, share: f64) {
+        self.hottest = share.clamp(0.0, 1.0);
     }
 
     /// How the policies have done lately; `None` before the first score.
@@ -246,7 +254,7 @@ impl Controller {
             trust: self.trust.part(),
             window,
             authority: if own > 0.0 { (volume / own).clamp(0.0, 1.0) } else { 0.0 },
-            floor: score::imbalance(&levels, &self.capacity),
+            floor: score::floor(&levels, &self.capacity, self.hottest * own),
             reason,
             adjustments,
         }

@@ -128,7 +128,8 @@ pub struct Plan {
     pub window: usize,
     /// kappa: controllable part of the load over the control window.
     pub authority: f64,
-    /// lambda - 1 expected with these shares: below it new keys alone cannot bring the table.
+    /// lambda - 1 expected with these shares, or that which the hottest key alone makes: below it
+    /// new keys cannot bring the table.
     pub floor: f64,
     /// Why these shares.
     pub reason: Reason,
