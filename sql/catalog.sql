@@ -55,12 +55,12 @@ CREATE TABLE pss.partition (
     capacity  double precision NOT NULL DEFAULT 1
               CHECK (capacity OPERATOR(pg_catalog.>) 0 AND capacity OPERATOR(pg_catalog.<) 'infinity'),
     state     text             NOT NULL DEFAULT 'active'
-              CHECK (state OPERATOR(pg_catalog.=) 'active' OR state OPERATOR(pg_catalog.=) 'disabled'),
+              CHECK (state OPERATOR(pg_catalog.=) ANY ('{active,disabled,failed}'::pg_catalog.text[])),
     PRIMARY KEY (relation, partition)
 );
 COMMENT ON TABLE pss.partition IS 'the children of sharded tables that hold rows (the inbox is not among them)';
 COMMENT ON COLUMN pss.partition.capacity IS 'load the partition can carry, relative to the others';
-COMMENT ON COLUMN pss.partition.state IS 'active: takes new keys; disabled: keeps its rows and takes no new keys';
+COMMENT ON COLUMN pss.partition.state IS 'active: takes new keys; disabled: keeps its rows and takes no new keys; failed: likewise, until the worker finds its disk well again';
 
 SELECT pg_catalog.pg_extension_config_dump('pss.node', 'WHERE node OPERATOR(pg_catalog.<>) ''local''');
 SELECT pg_catalog.pg_extension_config_dump('pss.sharded_table', '');

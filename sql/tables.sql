@@ -27,6 +27,14 @@ COMMENT ON FUNCTION pss_undistribute_table(regclass)
 IS 'makes a sharded table an ordinary table of the same name again, with every row';
 REVOKE ALL ON FUNCTION pss_undistribute_table(regclass) FROM PUBLIC;
 
+CREATE FUNCTION pss_set_partition_state(relation regclass, partition int, state text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'pss_set_partition_state_wrapper';
+COMMENT ON FUNCTION pss_set_partition_state(regclass, int, text)
+IS 'takes a partition out of service (disabled) or back (active): out of service it keeps its rows and takes no new keys, from the next statement of each session on';
+REVOKE ALL ON FUNCTION pss_set_partition_state(regclass, int, text) FROM PUBLIC;
+
 CREATE FUNCTION pss_rebuild_map(relation regclass)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

@@ -13,7 +13,7 @@ use pss_core::forecast::Method;
 use pss_core::slots::SlotTable;
 
 use crate::clock::timestamp;
-use crate::error::{Result, not_sharded};
+use crate::error::{PssError, Result, invalid_argument, not_sharded};
 use crate::latest;
 
 /// One partition of a sharded table, as configured.
@@ -21,9 +21,14 @@ use crate::latest;
 pub struct Partition {
     pub number: u16,
     pub leaf: pg_sys::Oid,
+    /// Where the leaf's rows are; the number of its file is 0 if it has none of its own.
+    pub tablespace: pg_sys::Oid,
+    pub filenode: pg_sys::Oid,
     pub capacity: f64,
     /// Takes new keys.
     pub active: bool,
+    /// Out of service because of its errors, not by hand.
+    pub failed: bool,
 }
 
 /// How a table's keys are mapped to partitions.
@@ -103,14 +108,16 @@ impl ShardedTable {
 
     /// Shares in proportion to the capacity of the partitions in service.
     pub fn capacity_shares(&self) -> Vec<f64> {
-        let capacity = |p: &Partition| if p.active { p.capacity } else { 0.0 };
-        let total: f64 = self.partitions.iter().map(capacity).sum();
-        if total > 0.0 {
-            self.partitions.iter().map(|p| capacity(p) / total).collect()
-        } else {
-            // All out of service: inserts must not stop (I5).
-            vec![1.0 / self.partitions.len() as f64; self.partitions.len()]
-        }
+        let shares = |serves: fn(&Partition) -> bool| {
+            let capacity = |p: &Partition| if serves(p) { p.capacity } else { 0.0 };
+            let total: f64 = self.partitions.iter().map(capacity).sum();
+            let share = |p: &Partition| capacity(p) / total;
+            (total > 0.0).then(|| self.partitions.iter().map(share).collect::<Vec<f64>>())
+        };
+        // With none in service inserts must not stop (I5): what failed may be well again, while
+        // what was disabled should stay alone as long as can be.
+        let shares = shares(|p| p.active).or_else(|| shares(|p| p.failed));
+        shares.unwrap_or_else(|| vec![1.0 / self.partitions.len() as f64; self.partitions.len()])
     }
 }
 
@@ -213,6 +220,9 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
                 leaf: rows.get(row, 2)?,
                 capacity: rows.get(row, 3)?,
                 active: rows.get(row, 4)?,
+                failed: rows.get(row, 5)?,
+                tablespace: tablespace(rows.get(row, 6)),
+                filenode: rows.get(row, 7).unwrap_or(pg_sys::InvalidOid),
             })
         };
         (0..rows.len()).filter_map(partition).collect::<Vec<_>>()
@@ -253,8 +263,17 @@ const HEAD: &CStr =
       WHERE t.relation OPERATOR(pg_catalog.=) $1";
 
 const PARTITIONS: &CStr =
-    c"SELECT partition, leaf::pg_catalog.oid, capacity, state OPERATOR(pg_catalog.=) 'active'
-      FROM pss.partition WHERE relation OPERATOR(pg_catalog.=) $1 ORDER BY partition";
+    c"SELECT p.partition, p.leaf::pg_catalog.oid, p.capacity, p.state OPERATOR(pg_catalog.=) 'active',
+             p.state OPERATOR(pg_catalog.=) 'failed', c.reltablespace, c.relfilenode
+      FROM pss.partition p
+      LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.leaf
+      WHERE p.relation OPERATOR(pg_catalog.=) $1 ORDER BY p.partition";
+
+/// The tablespace of a relation by its pg_class entry, where 0 means that of the database.
+fn tablespace(named: Option<pg_sys::Oid>) -> pg_sys::Oid {
+    // SAFETY: a plain global of the backend.
+    named.filter(|&t| t != pg_sys::InvalidOid).unwrap_or(unsafe { pg_sys::MyDatabaseTableSpace })
+}
 
 /// The sharded table `relation`, or the error that it is none.
 pub fn require_sharded_table(relation: pg_sys::Oid) -> Result<ShardedTable> {
@@ -397,6 +416,14 @@ pub fn mean_row_bytes(table: &ShardedTable) -> Result<f64> {
         )?;
         Ok(row.first().get::<f64>(1)?.unwrap_or(100.0))
     })
+}
+
+/// There is no such partition (22023).
+pub fn no_such_partition(relation: pg_sys::Oid, partition: i32) -> PssError {
+    let name = relation_name(relation);
+    invalid_argument(format!("table {name} has no partition {partition}")).hint(format!(
+        "SELECT partition FROM pss.partitions WHERE relation = '{name}'::regclass lists them."
+    ))
 }
 
 /// Appends to the decision log.

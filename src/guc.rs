@@ -32,6 +32,8 @@ pub static WEIGHTS_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 pub static SAMPLE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(14 * 24 * 60);
 /// Milliseconds.
 pub static METRIC_TTL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+/// Milliseconds.
+pub static PROBE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 /// Seconds.
 pub static RESERVATION_TTL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 /// Minutes.
@@ -136,6 +138,15 @@ pub fn init() {
         c"Should be longer than the time between two calls of pss_record_metric.",
         &METRIC_TTL,
         (1_000, 86_400_000),
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    define_int(
+        c"pss.probe_interval",
+        c"Time between two probes of a partition that failed.",
+        c"It goes back to service when its files are there and its disk has room; one that fails again soon is probed less often.",
+        &PROBE_INTERVAL,
+        (100, 86_400_000),
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );

@@ -10,6 +10,7 @@
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
 //! - `moves`: carrying keys to another partition, and cleaning the row map
+//! - `disk_errors`: partitions whose disk fails take no more new keys
 //! - `statements`: what the server runs, by partition
 //! - `inputs`: what applications and administrators tell about load
 //! - `sampler`, `worker`: from pg_stat views to published epochs
@@ -24,6 +25,7 @@ compile_error!("pss must be compiled with -Cpanic=unwind");
 mod catalog;
 mod clock;
 mod compat;
+mod disk_errors;
 mod doors;
 mod error;
 mod guc;
@@ -77,6 +79,7 @@ pub extern "C-unwind" fn _PG_init() {
     statements::init();
     if preloading {
         shmem::init();
+        disk_errors::init();
         worker::init();
     }
 }

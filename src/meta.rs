@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
+use pss_core::service;
 use pss_core::virtual_key::VirtualKey;
 
 use crate::catalog::{self, Epoch, ShardedTable};
@@ -17,6 +18,7 @@ use crate::error::{self, PssError, Result};
 use crate::guc;
 use crate::key::KeyType;
 use crate::raw;
+use crate::shmem::failures;
 use crate::shmem::tables::{self, TableShared};
 
 /// Name of the column that says which partition a row is in.
@@ -34,10 +36,21 @@ pub struct Meta {
     /// Mean size of a row in bytes, from the leaves' statistics.
     pub row_bytes: f64,
     by_capacity: Rc<Epoch>,
+    all_active: bool,
     published: RefCell<Option<Rc<Epoch>>>,
+    rerouted: RefCell<Option<Rerouted>>,
     /// Slot mode: a home of each slot by a committed entry, as far as known.
     homes: RefCell<Vec<Option<u16>>>,
     stale: Cell<bool>,
+}
+
+/// An epoch without the partitions that are out of service.
+struct Rerouted {
+    /// The epoch, and the count of failures, that it was made of.
+    source: Rc<Epoch>,
+    failures: u32,
+    /// `None`: all serve, or none does.
+    epoch: Option<Rc<Epoch>>,
 }
 
 thread_local! {
@@ -178,15 +191,21 @@ impl Meta {
             .hint(format!("SELECT * FROM pss_check('{name}') tells what is wrong.")));
         }
         let now = clock::now();
+        let shared = tables::register(relation, table.numbers_end(), now);
+        if let Some(shared) = shared {
+            failures::note_places(shared, &table);
+        }
         Ok(Self {
             key: KeyType::new(type_oid, collation)?,
             key_attribute,
             key_typmod: typmod,
             partition_attribute,
-            shared: tables::register(relation, table.numbers_end(), now),
+            shared,
             row_bytes: catalog::mean_row_bytes(&table)?,
             by_capacity: Rc::new(Epoch::by_capacity(&table)),
+            all_active: table.partitions.iter().all(|p| p.active),
             published: RefCell::new(None),
+            rerouted: RefCell::new(None),
             homes: RefCell::new(Vec::new()),
             stale: Cell::new(false),
             table,
@@ -211,9 +230,51 @@ impl Meta {
         self.stale.get() || ALL_STALE.get()
     }
 
-    /// The epoch that places new keys now, and whether that is a fallback:
-    /// weights too old, not readable, or pss.enabled off.
+    /// The epoch that places new keys now, without the partitions that are out of service, and
+    /// whether that is a fallback: weights too old, not readable, or pss.enabled off.
     pub fn epoch(&self) -> (Rc<Epoch>, bool) {
+        let (epoch, fallback) = self.decided_epoch();
+        (self.without_failed(&epoch).unwrap_or(epoch), fallback)
+    }
+
+    /// Whether owners of slots differ from those of the epoch in force, because partitions went
+    /// out of service since. As of the last call of [`Meta::epoch`].
+    pub fn is_rerouted(&self) -> bool {
+        self.rerouted.borrow().as_ref().is_some_and(|r| r.epoch.is_some())
+    }
+
+    /// Whether the partition at `position` may take new keys.
+    pub fn serves(&self, position: usize) -> bool {
+        let Some(partition) = self.table.partitions.get(position) else { return false };
+        let shared = self.shared.and_then(|shared| shared.partition(partition.number));
+        partition.active && !shared.is_some_and(|p| p.failure.is_set())
+    }
+
+    /// `epoch` without the partitions that are out of service; `None`: nothing is to be changed.
+    fn without_failed(&self, epoch: &Rc<Epoch>) -> Option<Rc<Epoch>> {
+        let failures = self.shared.map_or(0, |shared| shared.failures());
+        if failures == 0 && self.all_active {
+            return None;
+        }
+        if let Some(known) = &*self.rerouted.borrow()
+            && known.failures == failures
+            && Rc::ptr_eq(&known.source, epoch)
+        {
+            return known.epoch.clone();
+        }
+        let capacity: Vec<f64> = self.table.partitions.iter().map(|p| p.capacity).collect();
+        let weights = service::rerouted(&epoch.weights, &capacity, |i| self.serves(i));
+        let rerouted = weights.map(|weights| {
+            let slots = epoch.slots.reassign(&weights);
+            Rc::new(Epoch { number: epoch.number, salt: epoch.salt, weights, slots })
+        });
+        let source = epoch.clone();
+        *self.rerouted.borrow_mut() = Some(Rerouted { source, failures, epoch: rerouted.clone() });
+        rerouted
+    }
+
+    /// The epoch as it was decided on.
+    fn decided_epoch(&self) -> (Rc<Epoch>, bool) {
         let Some(shared) = self.shared else { return (self.by_capacity.clone(), true) };
         let number = shared.epoch.load(std::sync::atomic::Ordering::Acquire);
         let valid_until = shared.valid_until.load(std::sync::atomic::Ordering::Relaxed);

@@ -62,6 +62,7 @@ unsafe extern "C-unwind" {
     ) -> bool;
 
     pub fn GetCurrentTransactionNestLevel() -> c_int;
+    pub fn GetCurrentTimestamp() -> TimestampTz;
     pub fn GetTopTransactionIdIfAny() -> TransactionId;
     pub fn ExecInitNode(plan: *mut Plan, estate: *mut EState, flags: c_int) -> *mut PlanState;
     pub fn ExecReScan(node: *mut PlanState);

@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 use pss_core::control::Timetable;
 
 use crate::catalog::{self, ShardedTable};
-use crate::error::{PssError, Result, invalid_argument, null_argument};
+use crate::error::{PssError, Result, null_argument};
 use crate::sampler::Reading;
 
 pub use expectations::timetable;
@@ -46,10 +46,7 @@ fn partition_of(table: &ShardedTable, partition: i32) -> Result<i32> {
     if table.partitions.iter().any(|p| i32::from(p.number) == partition) {
         return Ok(partition);
     }
-    let name = catalog::relation_name(table.relation);
-    Err(invalid_argument(format!("table {name} has no partition {partition}")).hint(format!(
-        "SELECT partition FROM pss.partitions WHERE relation = '{name}'::regclass lists them."
-    )))
+    Err(catalog::no_such_partition(table.relation, partition))
 }
 
 /// A timestamp that names a time: not infinite (22008).

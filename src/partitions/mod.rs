@@ -18,6 +18,7 @@ mod rebuild;
 mod refuse;
 mod request;
 mod sql;
+pub mod state;
 mod triggers;
 mod undistribute;
 

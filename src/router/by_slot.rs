@@ -124,16 +124,17 @@ impl Router {
         Ok(())
     }
 
-    /// Owner of a slot in the epoch in use. Without one: by capacity if that is a home of the slot
-    /// already, else its newest home, so that unwell weights widen no look-up.
+    /// Owner of a slot in the epoch in use. Without one, or while partitions are out of service: who
+    /// would own it then if that is a home of the slot already, else its newest home, so that
+    /// unwell weights widen no look-up.
     fn owner(&mut self, slot: u16) -> Result<u16> {
         let (epoch, fallback) = self.slots.epoch(&self.meta);
         let owner = self.meta.table.partitions[usize::from(epoch.slots.owner(slot))].number;
-        if !fallback {
+        let (fallback, meta) = (*fallback, self.meta.clone());
+        if !fallback && !meta.is_rerouted() {
             return Ok(owner);
         }
-        let meta = self.meta.clone();
-        if let Some(shared) = meta.shared {
+        if let Some(shared) = meta.shared.filter(|_| fallback) {
             shared.fallbacks.fetch_add(1, Ordering::Relaxed);
         }
         if self.slots.knows_home(slot, owner) || meta.knows_home(slot, owner) {
@@ -142,7 +143,7 @@ impl Router {
         let mut map = self.open_map()?;
         let mut owner = owner;
         if map.home(slot, owner) == Known::No {
-            let serves = |p: u16| meta.table.partitions.iter().any(|q| q.number == p && q.active);
+            let serves = |p: u16| meta.position(p).is_some_and(|position| meta.serves(position));
             // SAFETY: the snapshot is used before anything else may take one.
             let homes = unsafe { map.homes(slot, pg_sys::GetLatestSnapshot()) };
             let newest = homes.into_iter().filter(|&(p, _)| serves(p)).max_by_key(|&(_, e)| e);

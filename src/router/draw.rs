@@ -32,6 +32,8 @@ pub struct Drawer {
     fill: Fill,
     /// Until when `fill` is good, which also tells one publication from the next.
     fill_until: pg_sys::TimestampTz,
+    /// The state of the partitions' disks that it goes by.
+    failures: u32,
 }
 
 impl Drawer {
@@ -42,7 +44,7 @@ impl Drawer {
             capacity: Vec::with_capacity(partitions),
             scale: [1.0; AHEAD],
         };
-        Self { sent: vec![0.0; partitions], fill, fill_until: 0 }
+        Self { sent: vec![0.0; partitions], fill, fill_until: 0, failures: 0 }
     }
 
     /// Brings `fill` up to what is published; false if nothing fresh is.
@@ -51,10 +53,16 @@ impl Drawer {
         if clock::now() > until {
             return false;
         }
-        if until != self.fill_until {
-            self.fill_until = until;
+        let failures = shared.failures();
+        if until != self.fill_until || failures != self.failures {
+            (self.fill_until, self.failures) = (until, failures);
             if !shared.read_fill(meta.table.numbers(), &mut self.fill) {
                 self.fill_until = 0;
+            }
+            if meta.is_rerouted() {
+                let out = |position: &usize| !meta.serves(*position);
+                let capacity = &mut self.fill.capacity;
+                (0..capacity.len()).filter(out).for_each(|position| capacity[position] = 0.0);
             }
         }
         self.fill_until != 0

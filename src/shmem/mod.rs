@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod claims;
 pub mod databases;
+pub mod failures;
 pub mod hot_keys;
 pub mod statements;
 pub mod tables;

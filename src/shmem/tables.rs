@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys;
 use pss_core::level::{AHEAD, CLASSES, Fill};
 
+use super::failures::FailureShared;
 use super::statements::{QueriesShared, StatementsShared};
 use super::{Header, Layout, array, header, with_registry};
 
@@ -26,6 +27,8 @@ pub struct PartitionShared {
     capacity: AtomicU32,
     /// Statements that read or wrote it.
     pub statements: StatementsShared,
+    /// Whether errors of its disk have taken it out of service.
+    pub failure: FailureShared,
 }
 
 impl PartitionShared {
@@ -97,6 +100,8 @@ pub struct TableShared {
     /// Expected load of a key of each class at each point ahead (f32 bits).
     fill_keys: [[AtomicU32; AHEAD]; CLASSES],
     fill_scale: [AtomicU32; AHEAD],
+    /// Changes when a partition fails or is well again; 0: none ever failed.
+    failures: AtomicU32,
     /// Middle of the sizes that callers gave (f64 bits), and how many gave one.
     size_reference: AtomicU64,
     sized_keys: AtomicU64,
@@ -129,6 +134,16 @@ impl TableShared {
     /// The partition of this number; `None`: it came since the table was registered.
     pub fn partition(&self, number: u16) -> Option<&'static PartitionShared> {
         self.partitions().get(usize::from(number))
+    }
+
+    /// Tells one state of its partitions' disks from the next; 0: none ever failed.
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Acquire)
+    }
+
+    /// A partition has failed, or is well again.
+    pub(super) fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Release);
     }
 
     /// Publishes what is expected of the partitions, for dispatch to a level. `numbers` are
@@ -237,6 +252,14 @@ pub(super) fn index_of(header: &'static Header, table: &TableShared) -> usize {
     bytes / std::mem::size_of::<TableShared>()
 }
 
+/// The tables of a database that shared memory has room for.
+pub fn of_database(database: u32) -> impl Iterator<Item = &'static TableShared> {
+    let tables = header().map(all).unwrap_or(&[]);
+    tables.iter().filter(move |t| {
+        t.relation.load(Ordering::Acquire) != 0 && t.database.load(Ordering::Relaxed) == database
+    })
+}
+
 /// The entry of a table of this database, if it has one.
 pub fn find(relation: pg_sys::Oid) -> Option<&'static TableShared> {
     let header = header()?;
@@ -276,6 +299,7 @@ pub fn register(
             }
             p.since_fill.iter().for_each(|n| n.store(0, Ordering::Relaxed));
             p.statements.clear();
+            p.failure.reset();
         }
         if !table.is(database, relation) {
             table.epoch.store(0, Ordering::Relaxed);
@@ -284,6 +308,7 @@ pub fn register(
             table.sized_keys.store(0, Ordering::Relaxed);
             table.queries.clear();
             super::hot_keys::clear(table);
+            table.failures.store(0, Ordering::Relaxed);
             table.stats_reset.store(now, Ordering::Relaxed);
             for counter in table.counters() {
                 counter.store(0, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What happens when a session's transaction ends: epochs it wrote are
-//! published, the launcher is nudged, suspended workers may start again.
+//! published, partitions go out of service or come back, the launcher is nudged,
+//! suspended workers may start again.
 //!
 //! The callbacks run where an ERROR would bring the server down: they touch
 //! shared memory and process-local state that is already there; they never
@@ -13,15 +14,21 @@ use pgrx::pg_sys;
 use super::process;
 use crate::raw;
 use crate::shmem::databases::{self, State};
-use crate::shmem::{self, tables};
+use crate::shmem::{self, failures, tables};
 
-/// An epoch written in this transaction.
+/// What all sessions are to know of a table when this transaction commits.
 struct Publication {
     relation: pg_sys::Oid,
-    epoch: u32,
-    valid_until: pg_sys::TimestampTz,
+    news: News,
     /// Nesting level of the subtransaction that wrote it.
     level: i32,
+}
+
+enum News {
+    /// An epoch was written.
+    Epoch { epoch: u32, valid_until: pg_sys::TimestampTz },
+    /// A partition was taken out of service or back, as [`failures::heed`] has it.
+    State { partition: u16, state: failures::State },
 }
 
 thread_local! {
@@ -46,11 +53,19 @@ pub fn init() {
 
 /// Publishes an epoch to all sessions when (and if) this transaction commits.
 pub fn publish_at_commit(relation: pg_sys::Oid, epoch: u32, valid_until: pg_sys::TimestampTz) {
+    note(relation, News::Epoch { epoch, valid_until });
+}
+
+/// Has all sessions heed the state of a partition when this transaction commits, also those that
+/// see no invalidation because they hold all locks already.
+pub fn set_state_at_commit(relation: pg_sys::Oid, partition: u16, state: failures::State) {
+    note(relation, News::State { partition, state });
+}
+
+fn note(relation: pg_sys::Oid, news: News) {
     // SAFETY: reads the transaction state.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    PUBLICATIONS.with_borrow_mut(|p| {
-        p.push(Publication { relation, epoch, valid_until, level });
-    });
+    PUBLICATIONS.with_borrow_mut(|p| p.push(Publication { relation, news, level }));
 }
 
 /// Has the launcher (and this database's worker) look at this database when
@@ -112,8 +127,10 @@ fn publish() {
     let _ = PUBLICATIONS.try_with(|p| {
         let Ok(publications) = p.try_borrow() else { return };
         for publication in publications.iter() {
-            if let Some(table) = tables::find(publication.relation) {
-                table.publish(publication.epoch, publication.valid_until);
+            let Some(table) = tables::find(publication.relation) else { continue };
+            match publication.news {
+                News::Epoch { epoch, valid_until } => table.publish(epoch, valid_until),
+                News::State { partition, state } => failures::heed(table, partition, state),
             }
         }
     });

@@ -12,7 +12,7 @@ use rand::{RngCore, SeedableRng};
 
 use super::brain;
 use super::memory::{self, Memory};
-use super::{adjust, commit, history, report};
+use super::{adjust, commit, failures, history, report};
 use crate::catalog::{self, Epoch, Mapping, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
@@ -41,7 +41,11 @@ pub fn run(relation: pg_sys::Oid, decide: bool, wait: bool) -> Result<Option<Out
 }
 
 fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
-    let Some(table) = catalog::sharded_table(relation)? else { return Ok(None) };
+    let Some(mut table) = catalog::sharded_table(relation)? else { return Ok(None) };
+    if failures::look_after(&table)? {
+        let Some(changed) = catalog::sharded_table(relation)? else { return Ok(None) };
+        table = changed;
+    }
     forget_the_future(relation)?;
     let mut memory = memory::recall(&table)?;
     sample(&table, &mut memory)?;

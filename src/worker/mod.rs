@@ -6,6 +6,7 @@
 //! - [`cycle`]: sample, decide, publish, score; also behind `pss_refresh()`
 //! - [`memory`], [`brain`]: what a process remembers of a table, and the seam
 //!   to the decisions of pss-core
+//! - [`failures`], [`probe`]: partitions whose disk failed, and whether it is well again
 //! - [`history`]: the coarse past of weeks
 //! - [`adjust`]: what pss changes of its own accord, as events
 //! - [`report`], [`path`]: what people see of forecasts; `pss_forecast()`
@@ -22,12 +23,14 @@ mod brain;
 mod commit;
 mod cycle;
 mod database_ddl;
+mod failures;
 mod history;
 mod housekeeping;
 mod launcher;
 mod lease;
 mod memory;
 mod path;
+mod probe;
 mod process;
 #[cfg(feature = "in_server_tests")]
 mod replay_test;
@@ -36,7 +39,7 @@ mod report;
 mod retention_test;
 mod top_level;
 
-pub use commit::nudge;
+pub use commit::{nudge, set_state_at_commit};
 pub use database_ddl::{after_utility, before_utility};
 #[cfg(feature = "in_server_tests")]
 pub use replay_test::replay_restores_what_was_known;

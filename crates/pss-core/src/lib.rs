@@ -28,6 +28,8 @@ pub mod claim;
 pub mod cohort;
 /// One control step: forecasts and cohorts in, shares of new keys out.
 pub mod control;
+/// Which file of a relation a message of the server names.
+pub mod disk_error;
 /// Quota dispatch: which partition the next new key goes to.
 pub mod dispatch;
 /// Heavy hitters: the keys that bring a large part of the rows lately.
@@ -44,6 +46,8 @@ pub mod rebalance;
 pub mod score;
 /// A set of hashes that never forgets a member.
 pub mod seen;
+/// Taking partitions out of service between two decisions.
+pub mod service;
 /// Slot mode: the homes that slots have had, and epochs that give them few new ones.
 pub mod slot_history;
 /// The slot table: virtual key space to partitions, in proportion to weight.

@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod crash;
 mod crowd;
+mod disks;
 mod driver;
 mod dump;
 mod history;
@@ -52,6 +53,7 @@ impl Default for Context {
 const TESTS: &[&[ClusterTest]] = &[
     bench::TESTS,
     crash::TESTS,
+    disks::TESTS,
     driver::TESTS,
     dump::TESTS,
     history::TESTS,

@@ -299,6 +299,19 @@ impl Cluster {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// Makes a directory of the server's account beside its data.
+    pub fn make_directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
+        self.tree.account.give(&path)?;
+        Ok(path)
+    }
+
+    /// Makes a path the server's account's.
+    pub fn give(&self, path: &std::path::Path) -> Result<()> {
+        self.tree.account.give(path)
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
