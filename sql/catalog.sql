@@ -249,11 +249,15 @@ CREATE TABLE pss.move (
     keys           bigint           NOT NULL,
     rows           bigint           NOT NULL,
     bytes          bigint           NOT NULL,
-    seconds        double precision NOT NULL
+    seconds        double precision NOT NULL,
+    from_cost      double precision,
+    to_cost        double precision
 );
 COMMENT ON TABLE pss.move IS 'keys that were moved between partitions, a row for each batch';
 COMMENT ON COLUMN pss.move.bytes IS 'size of the moved rows as stored, without indexes';
 COMMENT ON COLUMN pss.move.seconds IS 'time from the first try to the commit';
+COMMENT ON COLUMN pss.move.from_cost IS 'cost units that moving them caused on the source';
+COMMENT ON COLUMN pss.move.to_cost IS 'cost units that it caused on the destination';
 
 -- A publication FOR ALL TABLES refuses deletes from tables without a replica
 -- identity; all of the above have a primary key.

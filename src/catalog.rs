@@ -298,6 +298,7 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "forecast_model",
             "score",
             "move",
+            "rebalance",
             "map_cleaning",
         ] {
             Spi::run_with_args(

@@ -19,6 +19,25 @@ pub enum Routing {
     Off,
 }
 
+/// What the worker does about rows that are worth moving.
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rebalance {
+    /// Nothing; what was started waits.
+    #[name = c"off"]
+    Off,
+    /// Says so in pss.events.
+    #[name = c"advise"]
+    Advise,
+    /// Moves them.
+    #[name = c"auto"]
+    Auto,
+}
+
+pub static REBALANCE: GucSetting<Rebalance> = GucSetting::<Rebalance>::new(Rebalance::Advise);
+/// Seconds.
+pub static REBALANCE_PATIENCE: GucSetting<i32> = GucSetting::<i32>::new(3600);
+/// Rows per second; 0: no limit.
+pub static REBALANCE_RATE: GucSetting<i32> = GucSetting::<i32>::new(1000);
 pub static ROUTING: GucSetting<Routing> = GucSetting::<Routing>::new(Routing::Planner);
 pub static PRUNE: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -189,6 +208,32 @@ pub fn init() {
         &STATEMENT_COST,
         (0.0, 1e6),
         GucContext::Sighup,
+    );
+    GucRegistry::define_enum_guc(
+        c"pss.rebalance",
+        c"What the worker does about existing rows that are worth moving.",
+        c"off: nothing, and what was started waits; advise: it says so in pss.events; auto: it moves them.",
+        &REBALANCE,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    define_int(
+        c"pss.rebalance_patience",
+        c"Time within which an excess of load is left to decay by itself.",
+        c"Only an excess that outlasts it is worth moving rows for.",
+        &REBALANCE_PATIENCE,
+        (1, 31_536_000),
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    define_int(
+        c"pss.rebalance_rate",
+        c"Rows that a rebalancing moves in a second.",
+        c"0: as many as can be.",
+        &REBALANCE_RATE,
+        (0, 10_000_000),
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     define_int(
         c"pss.max_map_size",

@@ -8,9 +8,10 @@ use pgrx::datum::Interval;
 use pgrx::prelude::*;
 use pgrx::{AnyElement, PgMemoryContexts};
 
+use super::batch::{self, Batch, Place};
 use super::mover::{Moved, Mover};
-use super::{leaf, settings};
-use crate::catalog::{self, as_extension_owner, relation_name};
+use super::{cost, leaf, settings};
+use crate::catalog::{self, relation_name};
 use crate::doors::call::Key;
 use crate::error::{self, OrRaise, PssError, Result, null_argument};
 use crate::partitions::owned;
@@ -71,8 +72,11 @@ fn move_key(
                 return Ok(0);
             }
             let from = mover.check_local(i32::from(hit.partition))?;
+            let leaves = (mover.leaf(from), mover.leaf(to));
+            let before = (cost::so_far(leaves.0)?, cost::so_far(leaves.1)?);
             if let Some(moved) = mover.carry(&[hash48(hash)], (from, to), first_mark)? {
-                write_down(relation, (from, to), moved, began)?;
+                let cost = (cost::so_far(leaves.0)? - before.0, cost::so_far(leaves.1)? - before.1);
+                batch::write_down(relation, (from, to), moved, cost, began)?;
                 log(relation, (i32::from(from), partition), moved)?;
                 return Ok(moved.rows);
             }
@@ -148,22 +152,12 @@ struct Task {
     pause: i64,
 }
 
-/// How a batch ended.
-enum Batch {
-    /// Moved; go on after this entry of the map.
-    Moved(Moved, i64),
-    /// All its keys are being inserted: go on after this entry of the map.
-    Busy(i64),
-    InTheWay,
-    NothingLeft,
-}
-
 impl Task {
     /// Moves up to `keys` keys, batch by batch, each in a transaction of its own. What is moved
     /// stays moved, however this ends; to go on, CALL again.
     fn run(&self, mut keys: u64) -> Result<()> {
         let mut total = Moved::default();
-        let mut start = i64::MIN;
+        let mut place = Place::START;
         let mut waiting_since = Instant::now();
         // SAFETY: a connection that may commit, until SPI_finish (or the abort).
         unsafe { pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32) };
@@ -171,7 +165,7 @@ impl Task {
             let n = self.batch.min(usize::try_from(keys).unwrap_or(usize::MAX));
             let mut memory = PgMemoryContexts::new("pss moves");
             // SAFETY: a context of our own, which outlives the transaction and goes with the batch.
-            let outcome = in_transaction(|| unsafe { memory.switch_to(|_| self.batch(n, start)) })?;
+            let outcome = in_transaction(|| unsafe { memory.switch_to(|_| self.batch(n, place)) })?;
             drop(memory);
             match outcome {
                 Batch::NothingLeft => break,
@@ -182,9 +176,9 @@ impl Task {
                     leaf::back_off();
                     continue;
                 }
-                Batch::Busy(last) => start = last.saturating_add(1),
-                Batch::Moved(moved, last) => {
-                    start = last.saturating_add(1);
+                Batch::Busy(next) => place = next,
+                Batch::Moved(moved, next) => {
+                    place = next;
                     keys -= moved.keys.min(keys);
                     total.keys += moved.keys;
                     total.rows += moved.rows;
@@ -210,45 +204,8 @@ impl Task {
         Ok(())
     }
 
-    fn batch(&self, n: usize, start: i64) -> Result<Batch> {
-        let began = Instant::now();
-        movable(Some(self.relation))?;
-        let mut mover = Mover::open(self.relation)?;
-        let (from, to) = (mover.check_local(self.from)?, mover.check_target(self.to)?);
-        let first_mark = claims::marks();
-        let (mut hashes, mut last) = (Vec::with_capacity(n), None);
-        let mut failed = None;
-        mover.map().walk(start, |entry| {
-            if entry.partition() != from || hashes.last() == Some(&entry.hash48()) {
-                return true;
-            }
-            last = Some(entry.e);
-            match mover.mark(entry.hash48()) {
-                Ok(true) => hashes.push(entry.hash48()),
-                Ok(false) => {}
-                Err(e) => failed = Some(e),
-            }
-            failed.is_none() && hashes.len() < n
-        });
-        if let Some(e) = failed {
-            return Err(e);
-        }
-        let Some(last) = last else { return Ok(Batch::NothingLeft) };
-        if hashes.is_empty() {
-            return Ok(Batch::Busy(last));
-        }
-        let Some(moved) = mover.carry(&hashes, (from, to), first_mark)? else {
-            claims::unmark_down_to(first_mark);
-            return Ok(Batch::InTheWay);
-        };
-        write_down(self.relation, (from, to), moved, began)?;
-        // Not all of them, if they have many rows.
-        let last = if moved.keys < hashes.len() as u64 {
-            (hashes[moved.keys as usize - 1] << 16 | 0xFFFF) as i64
-        } else {
-            last
-        };
-        Ok(Batch::Moved(moved, last))
+    fn batch(&self, n: usize, place: Place) -> Result<Batch> {
+        batch::carry(self.relation, (self.from, self.to), n, place, |_| true)
     }
 }
 
@@ -298,31 +255,6 @@ fn in_the_way(relation: pg_sys::Oid) -> PssError {
     )
     .detail("A mover waits for nobody longer than moments, so that nobody waits for it.")
     .hint("Try again when they have ended; pg_locks and pg_prepared_xacts show who writes to the partition.")
-}
-
-/// Writes down what was moved; it becomes true with the transaction.
-fn write_down(
-    relation: pg_sys::Oid,
-    (from, to): (u16, u16),
-    moved: Moved,
-    began: Instant,
-) -> Result<()> {
-    as_extension_owner(|| {
-        Spi::run_with_args(
-            "INSERT INTO pss.move (relation, from_partition, to_partition, keys, rows, bytes, seconds)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            &[
-                relation.into(),
-                i32::from(from).into(),
-                i32::from(to).into(),
-                (moved.keys as i64).into(),
-                moved.rows.into(),
-                moved.bytes.into(),
-                began.elapsed().as_secs_f64().into(),
-            ],
-        )
-    })?;
-    Ok(())
 }
 
 /// The event of a call.

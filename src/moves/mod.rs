@@ -6,14 +6,17 @@
 //! - [`clean`]: orphaned and duplicate entries of the row map; [`state`] remembers how far it came
 //! - [`reindex`]: when the index of a row map is rebuilt
 //! - [`settings`]: settings that hold for a few statements
+//! - [`batch`], [`cost`]: one batch of keys in the order of the map, and what it cost
 //! - [`call`]: `pss_move_key`, `CALL pss_move_keys`
 //!
 //! A mover must never let a writer wait for longer than its own work takes: what
 //! is in its way goes first. Only keys that it has marked, in its own
 //! transaction, change their home.
 
+pub mod batch;
 mod call;
 mod clean;
+mod cost;
 mod leaf;
 mod mover;
 pub mod reindex;
@@ -21,4 +24,4 @@ mod settings;
 mod state;
 
 pub use clean::clean_if_due;
-pub use mover::carries;
+pub use mover::{carries, is_local};

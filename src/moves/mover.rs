@@ -140,7 +140,8 @@ impl Mover {
         self.table.partitions.iter().filter(|p| is_local(p.leaf))
     }
 
-    fn leaf(&self, number: u16) -> pg_sys::Oid {
+    /// The leaf of a partition.
+    pub fn leaf(&self, number: u16) -> pg_sys::Oid {
         self.partition(number).map_or(pg_sys::InvalidOid, |p| p.leaf)
     }
 
@@ -317,7 +318,8 @@ impl Mover {
     }
 }
 
-fn is_local(leaf: pg_sys::Oid) -> bool {
+/// Whether a leaf is a table of this server.
+pub fn is_local(leaf: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::get_rel_relkind(leaf) as u8 == pg_sys::RELKIND_RELATION }
 }

@@ -15,6 +15,7 @@ use pss_core::series::{CostModel, Load, Meter};
 use pss_core::weights::Damping;
 use pss_core::{cohort, horizons, weights};
 
+use super::rebalance::Carried;
 use crate::catalog::ShardedTable;
 use crate::clock::unix_us;
 use crate::guc;
@@ -48,6 +49,8 @@ pub struct Brain {
     pending: Vec<Pending>,
     /// Loads declared to come.
     expected: Timetable,
+    /// Keys that were carried, in order of time.
+    carried: Vec<Carried>,
     interval_us: i64,
     /// Time of step 0.
     origin: pg_sys::TimestampTz,
@@ -109,6 +112,7 @@ impl Brain {
             ended: VecDeque::new(),
             pending: vec![Pending::default(); partitions],
             expected: Timetable::default(),
+            carried: Vec::new(),
             interval_us,
             origin,
             next: 0,
@@ -134,6 +138,7 @@ impl Brain {
         readings: &[Reading],
     ) -> Vec<Option<OwnAndForeign>> {
         self.count_old_keys(table, readings);
+        let moving = self.follow_keys(at);
         let mut loads = Vec::with_capacity(readings.len());
         for reading in readings {
             let position = table.partitions.iter().position(|p| p.number == reading.partition);
@@ -149,7 +154,10 @@ impl Brain {
                     *placed += reading.own_keys[class].saturating_sub(earlier[class]) as f64;
                 }
             }
-            let load = load.map(|l| Load { foreign: l.foreign + reading.metric_load, ..l });
+            let load = load.map(|l| {
+                let measured = (l.foreign - moving[i] / l.seconds).max(0.0);
+                Load { foreign: measured + reading.metric_load, ..l }
+            });
             if let Some(load) = load {
                 pending.own += load.own * load.seconds;
                 pending.foreign += load.foreign * load.seconds;
@@ -166,6 +174,20 @@ impl Brain {
         }
         self.at = Some(at);
         loads
+    }
+
+    /// Takes in what was carried since the last sample: keys bring their load where they are now.
+    /// Cost units that carrying them caused, by position.
+    fn follow_keys(&mut self, at: pg_sys::TimestampTz) -> Vec<f64> {
+        let mut cost = vec![0.0; self.meters.len()];
+        let Some(last) = self.at else { return cost };
+        let first = self.carried.partition_point(|c| c.at <= last);
+        for carried in self.carried[first..].iter().take_while(|c| c.at <= at) {
+            self.controller.carry(carried.from, carried.to, carried.keys);
+            cost[carried.from] += carried.cost.0;
+            cost[carried.to] += carried.cost.1;
+        }
+        cost
     }
 
     /// Tells of the steps missed before the one that a sample at `at` ends. False: it ends none.
@@ -281,6 +303,12 @@ impl Brain {
         self.expected = expected;
     }
 
+    /// Replaces what is known of keys that were carried: since before the next sample, in order of
+    /// time.
+    pub fn carry(&mut self, carried: Vec<Carried>) {
+        self.carried = carried;
+    }
+
     /// The loads declared to come.
     pub fn expected(&self) -> &Timetable {
         &self.expected
@@ -342,6 +370,11 @@ impl Brain {
     /// Horizons of published forecasts, in steps.
     pub fn horizons(&self) -> Vec<usize> {
         horizons::published(self.interval_us as f64 / 1e6)
+    }
+
+    /// What is known of the keys by age.
+    pub fn cohorts(&self) -> &cohort::Cohorts {
+        self.controller.cohorts()
     }
 
     /// The forecasters of foreign load, by position.

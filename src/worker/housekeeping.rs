@@ -50,7 +50,12 @@ fn retain(relation: pg_sys::Oid) -> Result<()> {
     let minutes = guc::SAMPLE_RETENTION.get();
     let holding = guc::METRIC_TTL.get() / 60_000 + 1;
     catalog::as_extension_owner(|| {
-        let others = [("metric", "at"), ("expectation", "ends_at"), ("move", "moved_at")];
+        let others = [
+            ("metric", "at"),
+            ("expectation", "ends_at"),
+            ("move", "moved_at"),
+            ("rebalance", "ended_at"),
+        ];
         for (table, column) in catalog::OBSERVATIONS.into_iter().chain(others) {
             let minutes = match table {
                 "history" => guc::HISTORY_RETENTION.get(),

@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::process::{self, Failure, transaction};
+use super::rebalance::Duty;
 use super::{cycle, housekeeping, memory, top_level};
 use crate::moves::reindex;
 use crate::shmem::databases::{self, DatabaseShared, State};
@@ -122,6 +123,7 @@ struct Lease {
     next_sample: pg_sys::TimestampTz,
     next_decision: pg_sys::TimestampTz,
     next_housekeeping: pg_sys::TimestampTz,
+    rebalancing: Duty,
 }
 
 impl Lease {
@@ -135,6 +137,7 @@ impl Lease {
             next_sample: due_after(entry),
             next_decision: 0,
             next_housekeeping: 0,
+            rebalancing: Duty::default(),
         }
     }
 
@@ -150,11 +153,12 @@ impl Lease {
             // Also when woken between two cycles: a table may just have come with rows.
             tables.iter().for_each(|&relation| self.rebuild(relation));
             process::report_activity(None);
+            let next_batch = self.rebalancing.run(&tables);
             if others_wait() && now >= self.began.saturating_add(turn_us()) {
                 self.entry.not_before.store(due_after(self.entry), Ordering::Relaxed);
                 return;
             }
-            let pause = (self.next_sample - clock::now()).max(0) as u64;
+            let pause = (self.next_sample.min(next_batch) - clock::now()).max(0) as u64;
             process::wait(Duration::from_micros(pause) + Duration::from_millis(1));
         }
     }

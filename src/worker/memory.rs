@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use pss_core::forecast::Method;
 
 use super::brain::Brain;
-use super::history;
+use super::{history, rebalance};
 use crate::catalog::ShardedTable;
 use crate::error::Result;
 use crate::{clock, guc, inputs, query_log, sampler};
@@ -67,7 +67,9 @@ pub fn recall(table: &ShardedTable) -> Result<Memory> {
     let mut memory = remember(table, newest)?;
     // The step that is under way began up to an interval before the newest sample.
     let since = newest.map(|at| at.saturating_sub(memory.brain.interval_us()));
-    memory.brain.expect(inputs::timetable(table, since)?);
+    let expected = inputs::timetable(table, since)?;
+    memory.brain.expect(rebalance::with_moves(table, expected)?);
+    memory.brain.carry(rebalance::carried_since(table, newest)?);
     Ok(memory)
 }
 
@@ -97,6 +99,7 @@ impl Memory {
         let rehearse_from = rehearse_from(newest, self.brain.interval_us());
         let since = known.saturating_sub(self.brain.interval_us());
         self.brain.expect(inputs::timetable(table, Some(since))?);
+        self.brain.carry(rebalance::carried_since(table, Some(since))?);
         sampler::replay(table, Some(known), |at, readings| {
             self.brain.observe(table, at, readings);
             if rehearse_from.is_some_and(|from| at >= from) {
@@ -134,10 +137,12 @@ fn rebuild(
     let interval_us = i64::from(fingerprint.interval_ms) * 1000;
     let rehearse_from = rehearse_from(newest, interval_us);
     let expected = inputs::timetable(table, rehearse_from)?;
+    let carried = rebalance::carried_since(table, None)?;
     let begin = |origin| -> Result<Brain> {
         let n = table.partitions.len();
         let mut brain = Brain::new(n, interval_us, origin, table.forecast_method);
         brain.expect(expected.clone());
+        brain.carry(carried.clone());
         history::replay(table, origin, |position, start, span_s, mean| {
             brain.learn(position, start, span_s, mean);
         })?;

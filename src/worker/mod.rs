@@ -10,6 +10,7 @@
 //! - [`history`]: the coarse past of weeks
 //! - [`adjust`]: what pss changes of its own accord, as events
 //! - [`report`], [`path`]: what people see of forecasts; `pss_forecast()`
+//! - [`rebalance`]: moving existing rows where an excess of load stands
 //! - [`housekeeping`]: folding of samples, retention, sweep, rebuilds, ANALYZE, cleaning
 //! - [`top_level`]: commands that commit by themselves
 //! - [`database_ddl`], [`commit`], [`process`]: staying out of the way of DDL,
@@ -32,6 +33,7 @@ mod memory;
 mod path;
 mod probe;
 mod process;
+mod rebalance;
 #[cfg(feature = "in_server_tests")]
 mod replay_test;
 mod report;

@@ -9,7 +9,7 @@ use super::housekeeping::{DATABASE_TASKS, TABLE_TASKS};
 use crate::{catalog, guc};
 
 /// A row of table `$1`, `$2` minutes old, as it is to be inserted from `at`.
-const ROWS: [&str; 9] = [
+const ROWS: [&str; 10] = [
     "sample (relation, partition, sampled_at, tup_inserted, tup_updated, tup_deleted, idx_tup_fetch,
              seq_tup_read, blks_read, blks_hit, own_rows, own_keys)
      SELECT $1, 0, at, 0, 0, 0, 0, 0, 0, 0, 0, 0",
@@ -26,6 +26,7 @@ const ROWS: [&str; 9] = [
      SELECT $1, 1000000 - $2, at, '', '{1}', 0, ''",
     "move (relation, moved_at, from_partition, to_partition, keys, rows, bytes, seconds)
      SELECT $1, at, 0, 1, 1, 1, 8, 0",
+    "rebalance (relation, state, reason, started_by, ended_at) SELECT $1, 'done', '', 'nobody', at",
     "event (at, kind, message) SELECT at, 'test', $1::text",
 ];
 
