@@ -388,9 +388,10 @@ pub fn worth_an_epoch(published: &[f64], shares: &[f64]) -> bool {
     weights::leaves_dead_band(published, shares, guc::DEAD_BAND.get())
 }
 
-/// A forecast, and a declared load on top.
+/// A forecast with a declared load on top, or without what moves will have taken away.
 fn raised(forecast: Prediction, declared: f64) -> Prediction {
-    let [value, lo, hi] = [forecast.value, forecast.lo, forecast.hi].map(|v| v + declared);
+    let [value, lo, hi] =
+        [forecast.value, forecast.lo, forecast.hi].map(|v| (v + declared).max(0.0));
     Prediction { value, lo, hi }
 }
 

@@ -62,9 +62,12 @@ pub fn begin(survey: &Survey, rate: Option<i32>) -> Result<Option<i64>> {
             if row.next().is_some() { row.get::<i64>(1) } else { Ok(None) }
         })?;
         let Some(id) = id else { return Ok(None) };
-        for (m, number) in survey.plan.moves.iter().zip(1..) {
-            let number: i32 = number;
+        // Keys that are left when earlier moves have taken theirs.
+        let mut left: Vec<f64> = survey.partitions.iter().map(|p| p.keys).collect();
+        for (m, number) in survey.plan.moves.iter().zip(1_i32..) {
             let source = &survey.partitions[m.from];
+            let of_keys = left[m.from].ceil() as i64;
+            left[m.from] -= m.keys as f64;
             Spi::run_with_args(
                 "INSERT INTO pss.rebalance_move (rebalance_id, move, from_partition, to_partition,
                      keys, of_keys, rows, load, source_load)
@@ -75,7 +78,7 @@ pub fn begin(survey: &Survey, rate: Option<i32>) -> Result<Option<i64>> {
                     i32::from(source.number).into(),
                     i32::from(survey.partitions[m.to].number).into(),
                     (m.keys as i64).into(),
-                    (source.keys.ceil() as i64).into(),
+                    of_keys.into(),
                     (m.rows.round() as i64).into(),
                     m.gain.into(),
                     survey.plan.load[m.from].into(),
@@ -289,7 +292,7 @@ pub fn with_moves(table: &ShardedTable, timetable: Timetable) -> Result<Timetabl
              FROM pss.rebalance r
              JOIN pss.rebalance_move m ON m.rebalance_id OPERATOR(pg_catalog.=) r.rebalance_id
              CROSS JOIN LATERAL (SELECT GREATEST(1 OPERATOR(pg_catalog.-)
-                 m.keys_done::pg_catalog.float8 OPERATOR(pg_catalog./) GREATEST(m.keys, 1)::pg_catalog.float8, 0) AS left_) AS part
+                 (m.keys_done::pg_catalog.float8 OPERATOR(pg_catalog./) GREATEST(m.keys, 1)::pg_catalog.float8), 0) AS left_) AS part
              WHERE r.relation OPERATOR(pg_catalog.=) $1 AND r.state OPERATOR(pg_catalog.=) 'running'
                AND m.ended_at IS NULL
              ORDER BY m.move",

@@ -94,13 +94,13 @@ impl Ends<'_> {
         let source = &self.table.partitions[from];
         let partition = source.number;
         let to_go = |p: &Partition| p.capacity > 0.0 && p.local;
-        if !source.local || source.keys.is_nan() || source.keys < 1.0 {
+        if !source.local {
             return Err(Reason::NoRoom { partition });
         }
         // What one key brings. It goes with the key wherever the key goes.
         let load_of_key = (self.load[from] - source.fixed.max(0.0)) / source.keys;
         let mut left = source.keys.floor();
-        if load_of_key.is_nan() || load_of_key <= 0.0 {
+        if !load_of_key.is_finite() || load_of_key <= 0.0 || left < 1.0 {
             return Err(Reason::Indivisible { partition });
         }
         let mut others: Vec<usize> = (0..self.load.len())
