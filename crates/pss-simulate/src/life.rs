@@ -26,7 +26,7 @@ pub enum Life {
 impl Life {
     /// What is left after a step of the two parts of a key's load, of which the second counts
     /// negative.
-    fn decay(self) -> [f64; 2] {
+    pub fn decay(self) -> [f64; 2] {
         let rate = |mean_s: f64| (-STEP_S / mean_s).exp();
         match self {
             Life::PerRow => [0.0, 0.0],
@@ -37,7 +37,7 @@ impl Life {
 
     /// Size of both parts of the load at age zero of keys that add up to a load of one if as
     /// many come in every step.
-    fn entry(self) -> [f64; 2] {
+    pub fn entry(self) -> [f64; 2] {
         let [slow, fast] = self.decay();
         match self {
             Life::PerRow => [1.0, 0.0],

@@ -4,6 +4,7 @@
 //! workload. Rivals that deal out shares do so exactly, without the luck of the dice: what pss is
 //! compared with is the best that such a policy can be.
 
+mod clairvoyant;
 mod fixed;
 mod oracle;
 mod pss;

@@ -1,5 +1,8 @@
 //! The placement that knows the true future, under the same interval and constraint.
 //!
+//! Sticky keys are placed by the best shares that can be found for the whole play at once:
+//! [`super::clairvoyant`].
+//!
 //! Per row an interval's keys touch no other interval, so each is decided alone: by water-filling
 //! the true mean foreign load of the interval, or by capacity where that is better (an edge in the
 //! interval can make it so). Statistics and their delay mean nothing to it.
@@ -7,7 +10,8 @@
 use pss_core::score::imbalance;
 use pss_core::weights;
 
-use super::{Decision, Policy, Scene, Seen};
+use super::{Decision, Policy, Scene, Seen, clairvoyant};
+use crate::life::Life;
 use crate::workload::STEP_S;
 
 /// Shares by interval, all decided before the play begins.
@@ -18,7 +22,11 @@ pub(super) struct Oracle {
 impl Oracle {
     pub(super) fn new(scene: &Scene<'_>) -> Oracle {
         let intervals = scene.workload.steps().div_ceil(scene.interval_steps);
-        Oracle { shares: (0..intervals).map(|k| per_row(scene, k)).collect() }
+        let shares = match scene.life {
+            Life::PerRow => (0..intervals).map(|k| per_row(scene, k)).collect(),
+            Life::Sticky { .. } | Life::Growing { .. } => clairvoyant::shares(scene),
+        };
+        Oracle { shares }
     }
 }
 
