@@ -61,6 +61,21 @@ impl Fill {
 }
 
 impl Expected<'_> {
+    /// Utilization of a partition while a key of `class` placed now brings its load, relative to
+    /// the table's; `None` out of service. What is sent meanwhile is left out.
+    pub fn relative(&self, partition: usize, class: usize) -> Option<f64> {
+        let levels = self.levels.get(partition)?;
+        let capacity = self.capacity.get(partition).copied().filter(|c| *c > 0.0)?;
+        let key = self.keys[class.min(CLASSES - 1)];
+        // A key that brings nothing is there all the same.
+        let weight = |k: f32| if key.iter().all(|k| *k <= 0.0) { 1.0 } else { f64::from(k) };
+        let points = levels.iter().zip(self.scale).zip(key);
+        let (sum, weights) = points.fold((0.0, 0.0), |(sum, all), ((level, scale), k)| {
+            (sum + weight(k) * f64::from(level * scale / capacity), all + weight(k))
+        });
+        Some(sum / weights)
+    }
+
     /// How much a key of `class` adds to the peaks of a partition that was sent `sent` keys by
     /// class since the levels were published: the rise of the sum of fourth powers of relative
     /// utilization, which the highest partitions dominate. Infinite out of service.
@@ -192,6 +207,19 @@ mod tests {
         level.iter_mut().step_by(3).for_each(|l| *l = [1.0; AHEAD]);
         let chosen = place(&level, &[1.0; 500], 2, &[]);
         assert_eq!(chosen % 3, 0);
+    }
+
+    #[test]
+    fn utilization_is_that_of_the_time_a_key_lives() {
+        let levels = [[4.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], [1.0; AHEAD]];
+        let keys = keys();
+        let capacity = [2.0, 0.0];
+        let expected =
+            Expected { levels: &levels, keys: &keys, capacity: &capacity, scale: &[0.5; AHEAD] };
+        assert_eq!(expected.relative(0, 1), Some(1.0));
+        assert_eq!(expected.relative(0, 2), Some(0.5625));
+        assert_eq!(expected.relative(0, 3), Some(0.5625), "nothing is known of such keys");
+        assert_eq!((expected.relative(1, 1), expected.relative(9, 1)), (None, None));
     }
 
     #[test]

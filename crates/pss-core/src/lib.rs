@@ -52,6 +52,8 @@ pub mod service;
 pub mod slot_history;
 /// The slot table: virtual key space to partitions, in proportion to weight.
 pub mod slots;
+/// The story of one decision, in sentences.
+pub mod story;
 /// The 64-bit virtual shard key.
 pub mod virtual_key;
 /// Water-filling, clamping and damping of shares.

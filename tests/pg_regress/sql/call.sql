@@ -125,8 +125,8 @@ SELECT pss_get_partition('x', 100, '{"table": "t"}');
 SELECT pss_get_partition(NULL, 100, '{"table": "t"}');
 
 -- pss_explain_route: where a key is and why
-SELECT item, CASE WHEN item IN ('table', 'distribution column') THEN value END AS value FROM pss_explain_route('t', 77);
-SELECT item, CASE WHEN item IN ('table', 'distribution column') THEN value END AS value FROM pss_explain_route('t', 123456789);
+SELECT item, CASE WHEN item IN ('table', 'distribution column') THEN value END AS value FROM pss_explain_route('t', 77) WHERE item <> 'story';
+SELECT item, CASE WHEN item IN ('table', 'distribution column') THEN value END AS value FROM pss_explain_route('t', 123456789) WHERE item <> 'story';
 SELECT value = pss_locate('t', 77)::text AS right FROM pss_explain_route('t', '77') WHERE item = 'partition';
 SELECT count(*) > 0 AS told FROM pss_explain_route('names', 'abc');
 SELECT * FROM pss_explain_route('t', NULL);

@@ -54,7 +54,7 @@ SELECT opened(50);
 -- A call tells the owner and records nothing.
 SELECT count(*) FROM generate_series(1, 2000) AS k WHERE pss_get_partition('t', k) <> pss_locate('t', k);
 SELECT pss_get_partition('t', 1) = pss_get_partition('t', '1') AS same;
-SELECT item FROM pss_explain_route('t', 1);
+SELECT item FROM pss_explain_route('t', 1) WHERE item <> 'story';
 
 -- Another epoch: rows of one key in two partitions, all of them found.
 SELECT without(0);
