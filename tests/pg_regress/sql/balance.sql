@@ -52,9 +52,9 @@ BEGIN
     FROM placed CROSS JOIN generate_series(1, 240) AS i;
 END $$;
 
--- The worker keeps out while this transaction holds the samples.
+-- The worker keeps out while it cannot read which tables there are.
 BEGIN;
-LOCK TABLE pss.sample IN EXCLUSIVE MODE;
+LOCK TABLE pss.sharded_table IN ACCESS EXCLUSIVE MODE;
 DELETE FROM pss.event;
 DELETE FROM pss.outlook WHERE relation = 't'::regclass;
 DELETE FROM pss.score;

@@ -13,7 +13,7 @@ CREATE FUNCTION story(key bigint, relation regclass DEFAULT 't') RETURNS TABLE (
 $$;
 
 -- A new key, by quota: nothing is expected yet.
-SELECT relation, changed FROM pss_refresh();
+SELECT count(*) FROM pss_refresh();
 SELECT story(1);
 -- It is said where, and it goes there if nobody else comes before it.
 SELECT value::int BETWEEN 0 AND 3 AS likely FROM pss_explain_route('t', 1) WHERE item = 'likely partition';
@@ -23,11 +23,11 @@ SELECT value = format('All rows of this key are in partition %s (t_p%s).', p, p)
 FROM pss_explain_route('t', 1), pss_locate('t', 1) AS p WHERE item = 'story' LIMIT 1;
 -- A partition that takes none.
 UPDATE pss.partition SET state = 'disabled' WHERE relation = 't'::regclass AND partition = 2;
-SELECT relation, changed FROM pss_refresh();
+SELECT count(*) FROM pss_refresh();
 SELECT story(3);
 UPDATE pss.partition SET state = 'active';
 -- A key that was moved.
-SELECT relation, changed FROM pss_refresh();
+SELECT count(*) FROM pss_refresh();
 SELECT pss_move_key('t', 1, (pss_locate('t', 1) + 1) % 4);
 SELECT story(1);
 -- One that came with its partition; and one whose epoch is gone.
@@ -42,8 +42,9 @@ ROLLBACK;
 INSERT INTO t SELECT generate_series(100, 24099);
 SELECT pg_stat_force_next_flush() IS NOT NULL AS flushed;
 SELECT count(*) FROM pss_refresh();
+-- The worker keeps out while it cannot read which tables there are.
 BEGIN;
-LOCK TABLE pss.sample IN EXCLUSIVE MODE;
+LOCK TABLE pss.sharded_table IN ACCESS EXCLUSIVE MODE;
 CREATE TEMP TABLE placed ON COMMIT DROP AS
 SELECT DISTINCT ON (partition) * FROM pss.sample WHERE relation = 't'::regclass ORDER BY partition, sampled_at DESC;
 DELETE FROM pss.sample;
@@ -53,7 +54,7 @@ SELECT 't', partition, now() - (241 - i) * interval '10 s', own_rows * i / 240, 
        own_rows * i / 240, own_keys * i / 240, ARRAY[own_keys * i / 240],
        CASE WHEN partition = 0 AND i % 12 < 4 THEN 30 ELSE 1 END
 FROM placed CROSS JOIN generate_series(1, 240) AS i;
-SELECT reason FROM pss_refresh();
+SELECT reason FROM pss_refresh() WHERE relation = 't'::regclass;
 SELECT story(77777);
 SELECT story FROM story(1) WHERE story LIKE '%now %';
 ROLLBACK;
@@ -61,7 +62,7 @@ ROLLBACK;
 -- By slot.
 CREATE TABLE s (k bigint);
 SELECT count(*) FROM pss_distribute_table('s', 'k', 4, mapping => 'slot');
-SELECT relation, changed FROM pss_refresh() WHERE relation = 's'::regclass;
+SELECT count(*) FROM pss_refresh();
 INSERT INTO s VALUES (1);
 SELECT story FROM story(1, 's') WHERE story NOT LIKE 'Expected of it%';
 DROP FUNCTION story;
