@@ -293,6 +293,10 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "query_log_import",
             "metric",
             "metric_cost",
+            "cost",
+            "cost_change",
+            "calibration",
+            "load_vector",
             "expectation",
             "forecast",
             "forecast_model",
@@ -311,11 +315,12 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
 }
 
 /// What was observed of a table: relations in schema pss, and the column with its time.
-pub const OBSERVATIONS: [(&str, &str); 4] = [
+pub const OBSERVATIONS: [(&str, &str); 5] = [
     ("sample", "sampled_at"),
     ("history", "bucket"),
     ("forecast", "made_at"),
     ("score", "scored_at"),
+    ("cost_change", "changed_at"),
 ];
 
 /// Removes what was observed of a table after `at`.

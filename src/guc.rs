@@ -63,6 +63,7 @@ pub static LOG_DECISIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
 pub static TRACK_STATEMENTS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Cost units per millisecond.
 pub static STATEMENT_COST: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+pub static CALIBRATE_COSTS: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// Kilobytes.
 pub static MAX_MAP_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
 pub static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
@@ -232,6 +233,14 @@ pub fn init() {
         c"0: as many as can be.",
         &REBALANCE_RATE,
         (0, 10_000_000),
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pss.calibrate_costs",
+        c"Measure load with costs learnt from the time that statements take.",
+        c"Where they explain it enough, see pss.costs. Off: with the default costs. What pss_set_cost has set counts in any case.",
+        &CALIBRATE_COSTS,
         GucContext::Sighup,
         GucFlags::default(),
     );

@@ -12,6 +12,7 @@
 //! - `moves`: carrying keys to another partition, and cleaning the row map
 //! - `disk_errors`: partitions whose disk fails take no more new keys
 //! - `statements`: what the server runs, by partition
+//! - `costs`: what events cost
 //! - `inputs`: what applications and administrators tell about load
 //! - `sampler`, `worker`: from pg_stat views to published epochs
 //! - `query_log`: past load from the server's query log
@@ -25,6 +26,7 @@ compile_error!("pss must be compiled with -Cpanic=unwind");
 mod catalog;
 mod clock;
 mod compat;
+mod costs;
 mod disk_errors;
 mod doors;
 mod error;

@@ -8,6 +8,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::level::CLASSES;
+use pss_core::load_vector::Extent;
 use pss_core::series::Counters;
 
 use crate::catalog::{self, ShardedTable};
@@ -25,6 +26,8 @@ pub struct Reading {
     pub blocks_hit: u64,
     /// Bytes of the heap; `None`: not looked at this time.
     pub size: Option<i64>,
+    /// How large the partition is; `None`: not looked at this time, or not known.
+    pub extent: Option<Extent>,
     /// Rows that pss routed here, cumulative since the server started.
     pub own_rows: u64,
     /// New keys that pss placed here, likewise, by size class.
@@ -94,6 +97,7 @@ pub fn read(table: &ShardedTable, with_sizes: bool) -> Result<Vec<Reading>> {
                 },
                 blocks_hit: hit,
                 size: None,
+                extent: None,
                 own_rows: 0,
                 own_keys: [0; CLASSES],
                 metric_load: 0.0,
@@ -123,7 +127,11 @@ fn read_own_counters(relation: pg_sys::Oid, readings: &mut [Reading]) {
     }
 }
 
-/// Heap sizes, of those partitions that nobody has locked exclusively.
+/// Blocks from which on a heap says how long its rows are; before, the table's mean does.
+const TELLING_BYTES: i64 = 8 * pg_sys::BLCKSZ as i64;
+
+/// Sizes of those partitions that nobody has locked exclusively. Indexes and TOAST count as of
+/// their last VACUUM or ANALYZE: to look at them now could mean to wait for a lock on an index.
 fn read_sizes(table: &ShardedTable, readings: &mut [Reading]) -> Result<()> {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     let free: Vec<pg_sys::Oid> = table
@@ -133,9 +141,24 @@ fn read_sizes(table: &ShardedTable, readings: &mut [Reading]) -> Result<()> {
         // SAFETY: takes the lock or does not; released when the transaction ends.
         .filter(|&leaf| unsafe { pg_sys::ConditionalLockRelationOid(leaf, lock) })
         .collect();
+    let usual_row = catalog::mean_row_bytes(table)?;
     catalog::read(|client| {
         let rows = client.select(
-            "SELECT p.partition, pg_catalog.pg_relation_size(p.leaf) FROM pss.partition p
+            "SELECT p.partition,
+                    CASE WHEN c.relkind OPERATOR(pg_catalog.<>) 'f' THEN pg_catalog.pg_relation_size(p.leaf) END,
+                    x.blocks, x.indexes,
+                    pg_catalog.pg_stat_get_live_tuples(p.leaf)
+                        OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_dead_tuples(p.leaf)
+             FROM pss.partition p
+             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.leaf
+             CROSS JOIN LATERAL (
+                 SELECT COALESCE(pg_catalog.sum(r.relpages), 0)::pg_catalog.int8,
+                        pg_catalog.count(*) FILTER (WHERE r.relkind OPERATOR(pg_catalog.=) 'i')
+                 FROM (SELECT i.indexrelid FROM pg_catalog.pg_index i
+                       WHERE i.indrelid OPERATOR(pg_catalog.=) p.leaf
+                       UNION ALL SELECT c.reltoastrelid) AS beside (oid)
+                 JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) beside.oid)
+                 AS x (blocks, indexes)
              WHERE p.relation OPERATOR(pg_catalog.=) $1
                AND p.leaf OPERATOR(pg_catalog.=) ANY ($2)",
             None,
@@ -144,9 +167,22 @@ fn read_sizes(table: &ShardedTable, readings: &mut [Reading]) -> Result<()> {
         for row in rows {
             let partition = row.get::<i32>(1)?.unwrap_or(-1);
             let size = row.get::<i64>(2)?;
-            if let Some(r) = readings.iter_mut().find(|r| i32::from(r.partition) == partition) {
-                r.size = size;
-            }
+            let Some(r) = readings.iter_mut().find(|r| i32::from(r.partition) == partition) else {
+                continue;
+            };
+            r.size = size;
+            let indexes = row.get::<i64>(4)?.unwrap_or(0) as u32;
+            let rows = row.get::<i64>(5)?.unwrap_or(0);
+            let beside = row.get::<i64>(3)?.unwrap_or(0) * i64::from(pg_sys::BLCKSZ);
+            r.extent = size.map(|heap| Extent {
+                stored_bytes: heap.saturating_add(beside) as f64,
+                row_bytes: if heap >= TELLING_BYTES && rows > 0 {
+                    heap as f64 / rows as f64
+                } else {
+                    usual_row
+                },
+                indexes,
+            });
         }
         Ok(())
     })
@@ -315,6 +351,7 @@ pub fn replay(
                     },
                     blocks_hit: count(9)?,
                     size: None,
+                    extent: None,
                     own_rows: count(10)?,
                     own_keys: by_class(&row.get::<Vec<i64>>(11)?.unwrap_or_default()),
                     metric_load: row.get::<f64>(12)?.unwrap_or(0.0),

@@ -9,15 +9,17 @@ use std::collections::VecDeque;
 
 use pgrx::pg_sys;
 use pss_core::control::{Ahead, Controller, Observation, Plan, Scores, Settings, Timetable};
+use pss_core::cost::ByEvent;
 use pss_core::forecast::{self, Forecaster, Method, Prediction};
 use pss_core::level::CLASSES;
-use pss_core::series::{CostModel, Load, Meter};
+use pss_core::series::{Load, Meter};
 use pss_core::weights::Damping;
 use pss_core::{cohort, horizons, weights};
 
 use super::rebalance::Carried;
 use crate::catalog::ShardedTable;
 use crate::clock::unix_us;
+use crate::costs;
 use crate::guc;
 use crate::sampler::{OwnAndForeign, Reading};
 
@@ -88,12 +90,14 @@ struct Pending {
 
 impl Brain {
     /// A table of which nothing has been seen, sampled every `interval_us` microseconds from
-    /// `origin` on, whose foreign load is to be forecast by `method` (`None`: the best lately).
+    /// `origin` on, whose foreign load is to be forecast by `method` (`None`: the best lately), and
+    /// whose events cost `costs`.
     pub fn new(
         partitions: usize,
         interval_us: i64,
         origin: pg_sys::TimestampTz,
         method: Option<Method>,
+        costs: ByEvent<f64>,
     ) -> Brain {
         let step_s = interval_us as f64 / 1e6;
         let config = forecast::Config {
@@ -104,7 +108,7 @@ impl Brain {
             ..Default::default()
         };
         Brain {
-            meters: vec![Meter::new(costs(), interval_us); partitions],
+            meters: vec![Meter::new(costs::model(costs), interval_us); partitions],
             controller: Controller::new(partitions, config, cohort::Config::default()),
             keys: vec![None; partitions],
             own: vec![0.0; partitions],
@@ -403,11 +407,6 @@ fn service(table: &ShardedTable) -> (Vec<f64>, Vec<bool>) {
 /// Seconds since 1970, UTC.
 fn unix_s(at: pg_sys::TimestampTz) -> f64 {
     unix_us(at) as f64 / 1e6
-}
-
-/// What events cost. A memory depends on it: `memory::Fingerprint`.
-fn costs() -> CostModel {
-    CostModel { busy_us: guc::STATEMENT_COST.get() / 1000.0, ..CostModel::default() }
 }
 
 fn settings() -> Settings {

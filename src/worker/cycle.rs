@@ -12,7 +12,7 @@ use rand::{RngCore, SeedableRng};
 
 use super::brain;
 use super::memory::{self, Memory};
-use super::{adjust, commit, failures, history, report};
+use super::{adjust, calibration, commit, failures, history, report};
 use crate::catalog::{self, Epoch, Mapping, ShardedTable};
 use crate::error::Result;
 use crate::shmem::tables;
@@ -47,6 +47,7 @@ fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
         table = changed;
     }
     forget_the_future(relation)?;
+    calibration::settle(&table)?;
     let mut memory = memory::recall(&table)?;
     sample(&table, &mut memory)?;
     let outcome = if decide { Some(decide_and_publish(&table, &mut memory)?) } else { None };
@@ -80,6 +81,8 @@ fn sample(table: &ShardedTable, memory: &mut Memory) -> Result<()> {
     }
     let loads = memory.brain.observe(table, at, &readings);
     sampler::record(table.relation, at, &readings, &loads)?;
+    memory.gauges.observe(table, at, &readings);
+    memory.gauges.record(table, at)?;
     report::match_forecasts(table.relation, &memory.brain, at, &readings, &loads)?;
     if let Some(balance) = memory.brain.balance_at(at) {
         report::score(table.relation, at, &balance)?;
@@ -104,6 +107,7 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
     if memory.since_report == 0 {
         report::forecasts(table, &memory.brain, memory.sampled_at.unwrap_or(now))?;
         report::models(table, &memory.brain, memory.sampled_at.unwrap_or(now))?;
+        calibration::learn(table, memory.gauges.calibrator())?;
     }
     memory.since_report = (memory.since_report + 1) % report::EVERY;
 

@@ -7,6 +7,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::calibration::Rescale;
 use crate::catalog::{self, ShardedTable};
 use crate::clock::timestamp;
 use crate::error::Result;
@@ -137,7 +138,7 @@ fn bucket(at: pg_sys::TimestampTz) -> pg_sys::TimestampTz {
 }
 
 /// Gives `f` the buckets that end before `origin`, oldest first: position of the partition, start,
-/// length in seconds, mean foreign load.
+/// length in seconds, mean foreign load by the costs in use today.
 pub fn replay(
     table: &ShardedTable,
     origin: pg_sys::TimestampTz,
@@ -146,6 +147,7 @@ pub fn replay(
     let affordable = REPLAY_ROWS / table.partitions.len().max(1) as i64 * BUCKET_US;
     let kept = i64::from(guc::HISTORY_RETENTION.get()) * 60_000_000;
     let oldest = origin.saturating_sub(affordable.min(kept));
+    let rescale = Rescale::of(table.relation)?;
     catalog::read(|client| {
         let mut cursor = client.try_open_cursor(
             "SELECT bucket, partition, foreign_load FROM pss.history
@@ -167,7 +169,9 @@ pub fn replay(
                 let start = row.get::<TimestampWithTimeZone>(1)?.map(pg_sys::TimestampTz::from);
                 let number = row.get::<i32>(2)?.unwrap_or(-1);
                 let position = table.partitions.binary_search_by_key(&number, |p| p.number.into());
-                if let (Some(start), Ok(position), Some(mean)) = (start, position, row.get(3)?) {
+                let mean = row.get::<f64>(3)?;
+                if let (Some(start), Ok(position), Some(mean)) = (start, position, mean) {
+                    let mean = mean * rescale.factor(number, start);
                     f(position, start, (BUCKET_US / 1_000_000) as u32, mean);
                 }
             }

@@ -58,7 +58,7 @@ fn retain(relation: pg_sys::Oid) -> Result<()> {
         ];
         for (table, column) in catalog::OBSERVATIONS.into_iter().chain(others) {
             let minutes = match table {
-                "history" => guc::HISTORY_RETENTION.get(),
+                "history" | "cost_change" => guc::HISTORY_RETENTION.get(),
                 "metric" => minutes.max(holding),
                 _ => minutes,
             };

@@ -9,17 +9,21 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
+use pss_core::cost::ByEvent;
 use pss_core::forecast::Method;
 
 use super::brain::Brain;
+use super::gauges::Gauges;
 use super::{history, rebalance};
 use crate::catalog::ShardedTable;
+use crate::costs::Costs;
 use crate::error::Result;
 use crate::{clock, guc, inputs, query_log, sampler};
 
 /// One table as this process knows it.
 pub struct Memory {
     pub brain: Brain,
+    pub gauges: Gauges,
     /// Time of the newest sample taken in.
     pub sampled_at: Option<pg_sys::TimestampTz>,
     /// When the sizes were last read.
@@ -38,17 +42,19 @@ struct Fingerprint {
     /// When load was last imported from a query log.
     imported_at: Option<pg_sys::TimestampTz>,
     statement_cost: f64,
+    costs: ByEvent<f64>,
 }
 
 impl Fingerprint {
-    fn of(table: &ShardedTable) -> Self {
-        Fingerprint {
+    fn of(table: &ShardedTable) -> Result<Self> {
+        Ok(Fingerprint {
             partitions: table.partitions.iter().map(|p| (p.number, p.leaf)).collect(),
             interval_ms: guc::SAMPLE_INTERVAL.get(),
             method: table.forecast_method,
             imported_at: query_log::imported_at(table.relation),
             statement_cost: guc::STATEMENT_COST.get(),
-        }
+            costs: Costs::of(table.relation)?.in_use,
+        })
     }
 }
 
@@ -74,7 +80,7 @@ pub fn recall(table: &ShardedTable) -> Result<Memory> {
 }
 
 fn remember(table: &ShardedTable, newest: Option<pg_sys::TimestampTz>) -> Result<Memory> {
-    let fingerprint = Fingerprint::of(table);
+    let fingerprint = Fingerprint::of(table)?;
     if let Some(mut memory) = MEMORIES.with_borrow_mut(|m| m.remove(&table.relation))
         && memory.fingerprint == fingerprint
         && (memory.sampled_at == newest || memory.catch_up(table, newest)?)
@@ -102,6 +108,7 @@ impl Memory {
         self.brain.carry(rebalance::carried_since(table, Some(since))?);
         sampler::replay(table, Some(known), |at, readings| {
             self.brain.observe(table, at, readings);
+            self.gauges.observe(table, at, readings);
             if rehearse_from.is_some_and(|from| at >= from) {
                 self.brain.rehearse();
             }
@@ -140,7 +147,8 @@ fn rebuild(
     let carried = rebalance::carried_since(table, None)?;
     let begin = |origin| -> Result<Brain> {
         let n = table.partitions.len();
-        let mut brain = Brain::new(n, interval_us, origin, table.forecast_method);
+        let mut brain =
+            Brain::new(n, interval_us, origin, table.forecast_method, fingerprint.costs);
         brain.expect(expected.clone());
         brain.carry(carried.clone());
         history::replay(table, origin, |position, start, span_s, mean| {
@@ -149,6 +157,7 @@ fn rebuild(
         Ok(brain)
     };
     let mut brain = None;
+    let mut gauges = Gauges::new(table.partitions.len(), interval_us);
     let mut sampled_at = None;
     sampler::replay(table, None, |at, readings| {
         let brain = match &mut brain {
@@ -156,6 +165,7 @@ fn rebuild(
             None => brain.insert(begin(at)?),
         };
         brain.observe(table, at, readings);
+        gauges.observe(table, at, readings);
         if rehearse_from.is_some_and(|from| at >= from) {
             brain.rehearse();
         }
@@ -167,6 +177,7 @@ fn rebuild(
             Some(brain) => brain,
             None => begin(clock::now())?,
         },
+        gauges,
         sampled_at,
         sizes_at: 0,
         since_report: 0,

@@ -7,6 +7,7 @@
 //! - [`memory`], [`brain`]: what a process remembers of a table, and the seam
 //!   to the decisions of pss-core
 //! - [`failures`], [`probe`]: partitions whose disk failed, and whether it is well again
+//! - [`gauges`], [`calibration`]: what partitions use of resources; what events cost, and when that changes
 //! - [`history`]: the coarse past of weeks
 //! - [`adjust`]: what pss changes of its own accord, as events
 //! - [`report`], [`path`]: what people see of forecasts; `pss_forecast()`
@@ -21,10 +22,12 @@
 
 mod adjust;
 mod brain;
+mod calibration;
 mod commit;
 mod cycle;
 mod database_ddl;
 mod failures;
+mod gauges;
 mod history;
 mod housekeeping;
 mod launcher;

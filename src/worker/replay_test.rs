@@ -13,7 +13,7 @@ use super::memory;
 use crate::clock::{now, timestamp};
 use crate::sampler::{self, Reading};
 use crate::shmem::statements::Statements;
-use crate::{catalog, guc, inputs};
+use crate::{catalog, costs, guc, inputs};
 
 const STEPS: i64 = 60;
 
@@ -33,7 +33,13 @@ pub fn replay_restores_what_was_known(relation: pg_sys::Oid) {
     )
     .expect("declared");
 
-    let mut live = Brain::new(table.partitions.len(), interval_us, begin, table.forecast_method);
+    let mut live = Brain::new(
+        table.partitions.len(),
+        interval_us,
+        begin,
+        table.forecast_method,
+        costs::defaults(),
+    );
     live.expect(inputs::timetable(&table, None).expect("spi"));
     let published = table.capacity_shares();
     let mut last = None;
@@ -88,6 +94,7 @@ fn reading(partition: u16, step: i64) -> Reading {
         },
         blocks_hit: 0,
         size: None,
+        extent: None,
         own_rows: keys,
         own_keys,
         metric_load: 0.0,

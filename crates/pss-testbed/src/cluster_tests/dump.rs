@@ -64,7 +64,8 @@ fn fill(cluster: &Cluster) -> Result<Vec<String>> {
         ))?;
         client.batch_execute(&format!(
             "SELECT pss_expect('{table}', 1, 5, now() + interval '1 h', now() + interval '2 h');
-             SELECT pss_set_metric_cost('{table}', 'queue', 3)"
+             SELECT pss_set_metric_cost('{table}', 'queue', 3);
+             SELECT pss_set_cost('{table}', 'update', 7)"
         ))?;
         digests.push(digest(&mut client, table)?);
     }
@@ -98,7 +99,8 @@ fn restored_by_slot(client: &mut Client, before: &str) -> Result<()> {
 /// What an administrator told of each table is configuration; and numbers go on.
 fn declarations_came_along(client: &mut Client) -> Result<()> {
     let count = "SELECT count(*) FROM pss.expectation e JOIN pss.metric_cost c USING (relation)
-                 WHERE e.load = 5 AND c.cost = 3";
+                 JOIN pss.cost s USING (relation)
+                 WHERE e.load = 5 AND c.cost = 3 AND s.event = 'update' AND s.cost = 7";
     ensure!(number(client, count)? == TABLES.len() as i64, "what was told of the tables is lost");
     let next = format!("SELECT pss_expect('{}', 0, 1, now(), now() + interval '1 h')", TABLES[0]);
     ensure!(number(client, &next)? == TABLES.len() as i64 + 1, "a number is given twice");

@@ -57,11 +57,20 @@ fn history_survives(cluster: &mut Cluster, _: &Context) -> Result<()> {
     let found = number(&mut client, "SELECT count(*) FROM pss.history")?;
     ensure!(found >= buckets, "{found} of {buckets} buckets are left");
     let after = error(cluster)?;
+    client.batch_execute("UPDATE pss.history SET foreign_load = foreign_load / 2")?;
+    let halved = error(cluster)?;
+    client.batch_execute(
+        "INSERT INTO pss.cost_change VALUES ('t', now(), '{0,1,2,3}', '{2,2,2,2}')",
+    )?;
+    let rescaled = error(cluster)?;
     client.batch_execute("DELETE FROM pss.history")?;
     let without = error(cluster)?;
     println!(
-        "      mean error {before:.1}, after a crash {after:.1}, without history {without:.1}"
+        "      mean error {before:.1}, after a crash {after:.1}, without history {without:.1}; with \
+         history in half the unit {halved:.1}, rescaled {rescaled:.1}"
     );
+    ensure!(halved > 1.1 * after, "this test would not see costs that changed");
+    ensure!((rescaled - after).abs() < 0.1 * without, "history is not read in today's unit");
     ensure!((after - before).abs() < 0.1 * without, "a restart changed what is forecast");
     ensure!(after < 0.7 * without, "history is not used");
     Ok(())
