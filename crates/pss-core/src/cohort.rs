@@ -107,9 +107,13 @@ impl Cohorts {
             self.fit.add(counts, own(i));
         }
         self.fit.solve(self.config.smoothing);
+        self.fit.unexplained *= discount;
+        self.fit.observations *= discount;
         self.persistence.decay(discount);
         for (i, residuals) in self.residuals.iter_mut().enumerate() {
             let residual = own(i) - load(&self.fit.profiles, &self.counts[i]);
+            self.fit.unexplained += residual * residual;
+            self.fit.observations += 1.0;
             self.persistence.add(residual, residuals);
             residuals.rotate_right(1);
             residuals[0] = residual;
@@ -140,6 +144,11 @@ impl Cohorts {
     /// Cycles observed.
     pub fn cycles(&self) -> usize {
         self.cycles
+    }
+
+    /// Whether keys come with their sizes.
+    pub fn sized(&self) -> bool {
+        self.arrivals[1..].iter().sum::<f64>() > self.arrivals[0]
     }
 
     /// Expected new keys a cycle, over all partitions.
@@ -195,6 +204,9 @@ struct Fit {
     normal: Vec<[f64; UNKNOWNS]>,
     /// Discounted sum of key counts times load.
     target: [f64; UNKNOWNS],
+    /// Discounted sum of squares of what the fit does not explain, and of how many loads.
+    unexplained: f64,
+    observations: f64,
     profiles: [Profile; CLASSES],
 }
 
@@ -203,6 +215,8 @@ impl Default for Fit {
         Fit {
             normal: vec![[0.0; UNKNOWNS]; UNKNOWNS],
             target: [0.0; UNKNOWNS],
+            unexplained: 0.0,
+            observations: 0.0,
             profiles: [Profile::default(); CLASSES],
         }
     }
@@ -227,6 +241,15 @@ impl Fit {
         }
     }
 
+    /// A pull that is worth its place: the variance of what is not explained, over that of the
+    /// difference between two ages, which is of the order of the greatest load. Exact data need
+    /// no smoothing, and where the counts hardly change it would win against them.
+    fn strongest_pull(&self) -> f64 {
+        let greatest = self.profiles.iter().flat_map(|p| p.0).fold(0.0, f64::max);
+        let pull = self.unexplained / self.observations / (greatest * greatest);
+        if pull.is_finite() { pull } else { f64::INFINITY }
+    }
+
     /// Projected coordinate descent from the last solution: a few sweeps a cycle suffice,
     /// because one cycle changes little.
     fn solve(&mut self, smoothing: f64) {
@@ -235,6 +258,7 @@ impl Fit {
         for (load, profile) in load.chunks_exact_mut(BUCKETS).zip(&self.profiles) {
             load.copy_from_slice(&profile.0);
         }
+        let strongest = self.strongest_pull();
         for _ in 0..SWEEPS {
             for &i in &known {
                 let row = &self.normal[i];
@@ -245,6 +269,7 @@ impl Fit {
                     // As strong as the less known of the two: old keys are many and must not
                     // pull the young ones after them.
                     let pull = smoothing * self.normal[neighbour][neighbour].min(row[i]);
+                    let pull = pull.min(strongest);
                     gradient += pull * load[neighbour];
                     curvature += pull;
                 }

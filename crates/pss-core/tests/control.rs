@@ -9,8 +9,10 @@ use pss_core::level::CLASSES;
 
 const PARTITIONS: usize = 4;
 const KEYS_A_CYCLE: f64 = 40.0;
+/// All keys come with the same size.
+const CLASS: usize = 6;
 
-/// A table whose keys bring 2 units in the cycle they come and 1 in the next, placed by shares.
+/// A table whose keys bring 1 unit in the cycle they come and 2 in the next, placed by shares.
 struct Table {
     controller: Controller,
     settings: Settings,
@@ -41,9 +43,11 @@ impl Table {
     fn cycle(&mut self, foreign: [Option<f64>; PARTITIONS]) -> Plan {
         let keys: Vec<f64> = self.shares.iter().map(|share| share * KEYS_A_CYCLE).collect();
         let own: Vec<f64> =
-            keys.iter().zip(&self.before).map(|(now, old)| 2.0 * now + old).collect();
-        let placed: Vec<[f64; CLASSES]> =
-            keys.iter().map(|&n| std::array::from_fn(|k| if k == 0 { n } else { 0.0 })).collect();
+            keys.iter().zip(&self.before).map(|(now, old)| now + 2.0 * old).collect();
+        let placed: Vec<[f64; CLASSES]> = keys
+            .iter()
+            .map(|&n| std::array::from_fn(|k| if k == CLASS { n } else { 0.0 }))
+            .collect();
         let declared: [f64; PARTITIONS] =
             std::array::from_fn(|i| self.timetable.mean(i, self.now, self.now + 1));
         self.now += 1;
@@ -96,13 +100,13 @@ fn avoids_the_partition_that_is_about_to_be_busy() {
     let mut table = Table::new(Settings::default());
     // Cycle 240 has not come yet: there the job goes from partition 3 to partition 0.
     let plan = table.cycles(240, job);
-    assert_eq!(plan.reason, Reason::Forecast);
+    assert_eq!(plan.reason, Reason::Planned);
     assert!(plan.shares[0] < 0.12, "partition 0 is next: {:?}", plan.shares);
     assert!(plan.shares[3] > 0.25, "partition 3 is done: {:?}", plan.shares);
     assert!(plan.outlook[0].foreign > 15.0, "{:?}", plan.outlook[0]);
     assert!(plan.trust > 0.9, "it came true: {}", plan.trust);
     let fill = plan.fill.expect("forecasts are trusted");
-    assert!(fill.levels[0][0] > fill.levels[1][0] + 10.0, "{:?}", fill.levels);
+    assert!(fill.levels[0][1] > fill.levels[1][1] + 10.0, "{:?}", fill.levels);
     let scores = table.controller.scores().expect("scored");
     assert!(scores.forecast < scores.reactive && scores.forecast < 0.7 * scores.capacity);
     assert!(scores.oracle <= scores.forecast + 0.01, "{scores:?}");
@@ -124,7 +128,7 @@ fn a_level_load_leaves_nothing_to_capture() {
 fn with_forecasts_off_it_only_reacts() {
     let mut table = Table::new(Settings { forecast: false, ..Settings::default() });
     let plan = table.cycles(240, job);
-    assert_ne!(plan.reason, Reason::Forecast);
+    assert!(!matches!(plan.reason, Reason::Forecast | Reason::Planned));
     assert_eq!(plan.outlook[0].foreign, 2.0, "as last measured");
 }
 
@@ -159,7 +163,7 @@ fn one_silent_partition_does_not_blind_the_others() {
         loads
     };
     let plan = table.cycles(10, silent);
-    assert_eq!(plan.reason, Reason::Forecast);
+    assert_eq!(plan.reason, Reason::Planned);
     assert!(plan.outlook[2].foreign.is_nan());
     let total: f64 = plan.shares.iter().sum();
     assert!((total - 1.0).abs() < 1e-9 && plan.shares.iter().all(|s| *s >= 0.0));
@@ -203,7 +207,7 @@ fn a_declared_load_raises_the_path_in_its_cycles_and_in_no_other() {
 
 #[test]
 fn a_declared_load_moves_weights_before_it_begins_and_no_longer_when_it_is_over() {
-    for (loads, reason) in [(job as fn(usize) -> _, Reason::Forecast), (noise, Reason::Declared)] {
+    for (loads, reason) in [(job as fn(usize) -> _, Reason::Planned), (noise, Reason::Declared)] {
         let mut table = Table::new(Settings::default());
         table.timetable = declare(200.0, 241, 260);
         let plan = table.cycles(241, loads);

@@ -28,6 +28,23 @@ pub(super) struct Sight<'a> {
     pub capacity: &'a [f64],
 }
 
+/// Foreign load of the cycle that is `ahead`, as far as it can be counted on.
+pub(super) fn trusted(
+    paths: &Paths,
+    declared: &[Vec<f64>],
+    trust: f64,
+    capacity: &[f64],
+    ahead: usize,
+) -> Vec<f64> {
+    let mut foreign = paths.undeclared(ahead);
+    let level = mean_utilization(&foreign, capacity);
+    for ((load, declared), capacity) in foreign.iter_mut().zip(declared).zip(capacity) {
+        let level = level * capacity;
+        *load = level + trust * (*load - level) + declared[ahead - 1];
+    }
+    foreign
+}
+
 /// The levels at points `stride` cycles apart.
 pub(super) fn levels(sight: &Sight<'_>, stride: usize) -> Fill {
     let &Sight { paths, declared, trust, cohorts, capacity } = sight;
@@ -40,13 +57,9 @@ pub(super) fn levels(sight: &Sight<'_>, stride: usize) -> Fill {
     };
     for point in 0..AHEAD {
         let ahead = 1 + point * stride;
-        let foreign = paths.undeclared(ahead);
-        let level = mean_utilization(&foreign, capacity);
         let mut base = cohorts.committed(ahead);
-        for (i, base) in base.iter_mut().enumerate() {
-            let level = level * capacity[i];
-            *base += level + trust * (foreign[i] - level) + declared[i][ahead - 1];
-        }
+        let foreign = trusted(paths, declared, trust, capacity, ahead);
+        base.iter_mut().zip(foreign).for_each(|(base, foreign)| *base += foreign);
         let mean = mean_utilization(&base, capacity);
         let to_come = cohorts.controllable(ahead) / room;
         for ((levels, &base), &capacity) in fill.levels.iter_mut().zip(&base).zip(capacity) {

@@ -12,6 +12,7 @@ mod declared;
 mod hindsight;
 mod levels;
 mod paths;
+mod schedule;
 mod shadows;
 mod trust;
 mod values;
@@ -23,13 +24,17 @@ use crate::score;
 use crate::weights;
 use levels::Sight;
 use paths::Paths;
-use shadows::Shadows;
+use schedule::{Blocks, Problem, Schedule};
+use shadows::{Choice, Shadows};
 use trust::Trust;
 
 pub use adjust::{Adjustment, Cause, Coefficient};
 pub use declared::{Ahead, Declaration, Timetable, Transfer};
 pub use shadows::Scores;
 pub use values::{Observation, Outlook, Plan, Reason, Settings};
+
+/// New keys a partition and cycle from which on shares alone place them evenly.
+const ENOUGH_KEYS: f64 = 8.0;
 
 /// Foreign load as it was last measured.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,9 @@ struct View {
     /// Control windows in cycles.
     windows: [usize; shadows::WINDOWS.len()],
     stride: usize,
+    /// The time that is planned, and the foreign load by cycle then; empty: nothing is planned.
+    blocks: Blocks,
+    trusted: Vec<Vec<f64>>,
     forecast: Paths,
     steady: Paths,
     /// By cycle.
@@ -71,6 +79,7 @@ pub struct Controller {
     /// Position and length in cycles of the control window of the last plan on forecasts.
     window: Option<(usize, usize)>,
     hottest: f64,
+    schedule: Schedule,
 }
 
 impl Controller {
@@ -86,6 +95,7 @@ impl Controller {
             shadows: Shadows::new(partitions),
             trust: Trust::default(),
             window: None,
+            schedule: Schedule::default(),
             hottest: 0.0,
         }
     }
@@ -193,17 +203,19 @@ impl Controller {
     /// Shares for the new keys to come, with what is expected of them; `ahead`: what has been
     /// declared of the cycles after the last one observed.
     pub fn plan(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> Plan {
-        let View { last, windows, stride, forecast, steady, declared, means } =
-            self.look_ahead(ahead, settings);
-        let paths = if settings.forecast { &forecast } else { &steady };
-        let (reason, choice) = self.judge(&last, &declared, settings);
+        let view = self.look_ahead(ahead, settings);
+        let View { last, windows, stride, forecast, steady, declared, means, .. } = &view;
+        let paths = if settings.forecast { forecast } else { steady };
+        let (reason, choice) = self.judge(last, declared, settings);
         let window = windows[choice];
-        let (foreign, committed) = match reason {
-            Reason::Forecast => (means[choice].clone(), self.cohorts.committed_over(window)),
-            _ => (steady.means(&declared, window), self.own.clone()),
+        let foreign = match reason {
+            Reason::Forecast | Reason::Planned => means[choice].clone(),
+            _ => steady.means(declared, window),
         };
+        let committed = self.cohorts.committed_over(window);
         let volume = self.cohorts.controllable_over(window);
         let shares = match reason {
+            Reason::Planned => self.planned(&view),
             Reason::Forecast | Reason::Reactive => {
                 let base: Vec<f64> =
                     foreign.iter().zip(&committed).map(|([f, ..], c)| f + c).collect();
@@ -211,7 +223,7 @@ impl Controller {
             }
             Reason::Declared => {
                 // What a move takes away counts only where loads are known.
-                let base: Vec<f64> = paths::mean_declared(&declared, window)
+                let base: Vec<f64> = paths::mean_declared(declared, window)
                     .iter()
                     .map(|load| load.max(0.0))
                     .collect();
@@ -235,14 +247,16 @@ impl Controller {
             self.published = shares;
         }
         let known = !matches!(reason, Reason::WarmingUp | Reason::NoFreshData);
+        let by_shares = matches!(reason, Reason::Planned | Reason::Forecast | Reason::Reactive);
+        let by_quota = self.is_per_row() || by_shares && self.are_alike();
         let sight = Sight {
             paths,
-            declared: &declared,
+            declared,
             trust: self.trust.part(),
             cohorts: &self.cohorts,
             capacity: &self.capacity,
         };
-        let fill = known.then(|| levels::levels(&sight, stride));
+        let fill = (known && !by_quota).then(|| levels::levels(&sight, *stride));
         let forecast = reason == Reason::Forecast;
         let adjusted = if forecast { self.window_adjusted(choice, window) } else { None };
         let adjustments = adjusted.into_iter().collect();
@@ -258,6 +272,34 @@ impl Controller {
             reason,
             adjustments,
         }
+    }
+
+    /// Whether keys bring their load in the very cycle in which they come: then shares level it,
+    /// and filling to a level would send the first keys of each cycle all to one partition.
+    fn is_per_row(&self) -> bool {
+        self.cohorts.profile().life() < 1.0
+    }
+
+    /// Whether one key is as good as another, and there are enough of them for shares to be exact:
+    /// then shares spread them evenly over the cycle, too. Sizes and single keys are better seen
+    /// by dispatch to a level.
+    fn are_alike(&self) -> bool {
+        let enough = ENOUGH_KEYS * self.capacity.len() as f64;
+        !self.cohorts.sized() && self.cohorts.arrivals() >= enough
+    }
+
+    /// The shares of the next cycle in a plan over the time that keys live.
+    fn planned(&mut self, view: &View) -> Vec<f64> {
+        let ahead = shadows::Ahead { blocks: &view.blocks, foreign: &view.trusted };
+        let profile = self.cohorts.profile();
+        let own = |cycle| self.cohorts.committed(cycle);
+        self.schedule.plan(&Problem {
+            blocks: &view.blocks,
+            base: &shadows::base(&ahead, &self.capacity, own),
+            profile: &profile,
+            arrivals: self.cohorts.arrivals(),
+            capacity: &self.capacity,
+        })
     }
 
     /// The change of the control window since the last plan on forecasts, if there is one.
@@ -284,19 +326,31 @@ impl Controller {
     /// What is expected, also by the policies that run in the shadow of the real one.
     fn look_ahead(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> View {
         let last = self.last_undeclared(settings.time_to_live);
-        let windows = shadows::window_lengths(&self.cohorts.profile());
+        let profile = self.cohorts.profile();
+        let windows = shadows::window_lengths(&profile);
         let stride = levels::stride(&self.cohorts);
-        let longest = windows.iter().copied().max().unwrap_or(1).max(stride * AHEAD);
+        let farthest = self.forecasters.first().map_or(1, Forecaster::farthest);
+        let foreseen = farthest.saturating_sub(settings.staleness);
+        let blocks = Blocks::new(&profile, last.len(), foreseen);
+        let longest = windows.iter().copied().max().unwrap_or(1);
+        let longest = longest.max(stride * AHEAD).max(blocks.cycles());
         let forecast = Paths::forecast(&self.forecasters, &last, longest, settings.staleness);
         let steady = Paths::steady(&last, longest);
         let declared = paths::declared(ahead, last.len(), longest);
         let means = windows.map(|window| forecast.means(&declared, window));
         let next = steady.values(&declared, 1);
-        self.shadows.plan(&self.cohorts, &next, &means, &self.capacity);
+        let trust = self.trust.part();
+        let trusted = |ahead| levels::trusted(&forecast, &declared, trust, &self.capacity, ahead);
+        let planning = settings.planning && settings.forecast && !self.is_per_row();
+        let cycles = if planning { blocks.cycles() } else { 0 };
+        let trusted: Vec<Vec<f64>> = (1..=cycles).map(trusted).collect();
+        let seen = shadows::Ahead { blocks: &blocks, foreign: &trusted };
+        let seen = planning.then_some(&seen);
+        self.shadows.plan(&self.cohorts, &next, &means, seen, &self.capacity);
         let paths = if settings.forecast { &forecast } else { &steady };
-        let life = (self.cohorts.profile().life().round() as usize).clamp(1, longest);
+        let life = (profile.life().round() as usize).clamp(1, longest);
         self.trust.expect(life + settings.staleness, &paths.undeclared(life), &self.capacity);
-        View { last, windows, stride, forecast, steady, declared, means }
+        View { last, windows, stride, blocks, trusted, forecast, steady, declared, means }
     }
 
     /// A damped step from the published shares to those that level `base`.
@@ -313,9 +367,10 @@ impl Controller {
         if !last.iter().any(|load| load.is_finite()) {
             return (Reason::NoFreshData, 0);
         }
-        let best = self.shadows.best_window(settings.margin).filter(|_| settings.forecast);
+        let best = self.shadows.best(settings.margin).filter(|_| settings.forecast);
         match best {
-            Some(window) => (Reason::Forecast, window),
+            Some(Choice::Window(window)) => (Reason::Forecast, window),
+            Some(Choice::Planned) => (Reason::Planned, shadows::ONE_LIFE),
             None if self.shadows.reacting_helps(settings.margin) => (Reason::Reactive, 0),
             // A key brings its load over its life: what is declared for that time concerns it.
             None if paths::any(declared) => (Reason::Declared, shadows::ONE_LIFE),

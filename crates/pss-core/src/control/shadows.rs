@@ -2,6 +2,7 @@
 
 use super::adjust::Cause;
 use super::hindsight::Hindsight;
+use super::schedule::{Blocks, Problem, Schedule};
 use crate::age::Profile;
 use crate::cohort::Cohorts;
 use crate::score::{self, Shadow, Tally};
@@ -12,6 +13,9 @@ pub(super) const WINDOWS: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
 
 /// Position of the window of one key life.
 pub(super) const ONE_LIFE: usize = 2;
+
+/// Position of the plan among the policies.
+const PLANNED: usize = WINDOWS.len();
 
 /// Longest control window, in cycles.
 const LONGEST: usize = 64;
@@ -27,6 +31,8 @@ pub struct Scores {
     pub reactive: f64,
     /// Water-filling on forecasts, in its best window.
     pub forecast: f64,
+    /// A plan over the time that keys live, on forecasts.
+    pub planned: f64,
     /// The best placement in hindsight of the same keys, by foreign load that has come since: a
     /// control window behind the others. Not a number before it is known.
     pub oracle: f64,
@@ -76,6 +82,40 @@ impl Policy {
     }
 }
 
+/// What is to be used of forecasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Water-filling in the window of this position.
+    Window(usize),
+    /// The plan.
+    Planned,
+}
+
+/// The time ahead as a plan needs it.
+pub(super) struct Ahead<'a> {
+    pub blocks: &'a Blocks,
+    /// Foreign load by cycle and partition, as far as it is counted on.
+    pub foreign: &'a [Vec<f64>],
+}
+
+/// The load that is there anyway in each cycle ahead: foreign, and of the keys that `own` gives.
+/// A partition of which nothing is known counts as the mean.
+pub(super) fn base(
+    ahead: &Ahead<'_>,
+    capacity: &[f64],
+    own: impl Fn(usize) -> Vec<f64>,
+) -> Vec<Vec<f64>> {
+    let cycle = |(cycle, foreign): (usize, &Vec<f64>)| {
+        let mut load = own(cycle + 1);
+        load.iter_mut().zip(foreign).for_each(|(own, foreign)| *own += foreign);
+        let mean = super::mean_utilization(&load, capacity);
+        let unknown = load.iter_mut().zip(capacity).filter(|(load, _)| !load.is_finite());
+        unknown.for_each(|(load, capacity)| *load = mean * capacity);
+        load
+    };
+    ahead.foreign.iter().enumerate().map(cycle).collect()
+}
+
 /// All policies of one table.
 #[derive(Debug, Clone)]
 pub(super) struct Shadows {
@@ -83,6 +123,8 @@ pub(super) struct Shadows {
     fewest: Policy,
     reactive: Policy,
     windows: [Policy; WINDOWS.len()],
+    planned: Policy,
+    schedule: Schedule,
     hindsight: Hindsight,
     achieved: Tally,
 }
@@ -95,6 +137,8 @@ impl Shadows {
             fewest: policy(),
             reactive: policy(),
             windows: std::array::from_fn(|_| policy()),
+            planned: policy(),
+            schedule: Schedule::default(),
             hindsight: Hindsight::new(partitions),
             achieved: Tally::default(),
         }
@@ -117,7 +161,7 @@ impl Shadows {
         self.hindsight.observe((arrivals, own), foreign, staleness, profile, capacity);
         self.capacity.shares = weights::capacity_shares(capacity);
         self.fewest.shares = weights::water_fill(self.fewest.shadow.keys(), capacity, arrivals);
-        let fixed = [&mut self.capacity, &mut self.fewest, &mut self.reactive];
+        let fixed = [&mut self.capacity, &mut self.fewest, &mut self.reactive, &mut self.planned];
         for Policy { shadow, shares } in fixed.into_iter().chain(&mut self.windows) {
             shadow.place(arrivals, shares, profile, own);
             shadow.score(foreign, capacity, staleness);
@@ -131,6 +175,7 @@ impl Shadows {
         cohorts: &Cohorts,
         last: &[f64],
         expected: &[Vec<[f64; 3]>],
+        ahead: Option<&Ahead<'_>>,
         capacity: &[f64],
     ) {
         let profile = cohorts.profile();
@@ -142,13 +187,31 @@ impl Shadows {
             let volume = cohorts.controllable_over(window);
             policy.fill(foreign, &profile.over(window), capacity, volume);
         }
+        self.planned.shares = match ahead {
+            Some(ahead) => {
+                let own = |cycle| self.planned.shadow.own(&profile.later(cycle)).collect();
+                self.schedule.plan(&Problem {
+                    blocks: ahead.blocks,
+                    base: &base(ahead, capacity, own),
+                    profile: &profile,
+                    arrivals: cohorts.arrivals(),
+                    capacity,
+                })
+            }
+            None => self.windows[0].shares.clone(),
+        };
     }
 
-    /// The window in which forecasts have beaten capacity shares and reacting by most lately.
-    pub(super) fn best_window(&self, margin: f64) -> Option<usize> {
-        let reactive = std::iter::once(&self.reactive.shadow);
-        let all = self.windows.iter().map(|policy| &policy.shadow).chain(reactive);
-        score::best(all, &self.capacity.shadow, margin).filter(|i| *i < self.windows.len())
+    /// What has beaten capacity shares and reacting by most lately, of all that forecasts are
+    /// used for.
+    pub(super) fn best(&self, margin: f64) -> Option<Choice> {
+        let policies = self.windows.iter().chain([&self.planned, &self.reactive]);
+        let shadows = policies.map(|policy| &policy.shadow);
+        match score::best(shadows, &self.capacity.shadow, margin)? {
+            window if window < WINDOWS.len() => Some(Choice::Window(window)),
+            PLANNED => Some(Choice::Planned),
+            _ => None,
+        }
     }
 
     /// Whether reacting to the last measured loads has beaten capacity shares lately.
@@ -188,6 +251,7 @@ impl Shadows {
             fewest: score(&self.fewest.shadow)?,
             reactive: score(&self.reactive.shadow)?,
             forecast: score(&forecast.shadow)?,
+            planned: score(&self.planned.shadow)?,
             oracle: self.hindsight.score(score),
             achieved: tally(&self.achieved)?,
         })

@@ -27,6 +27,8 @@ pub struct Observation<'a> {
 pub struct Settings {
     /// Off: load is expected to stay as it was last measured.
     pub forecast: bool,
+    /// Keys that live on are placed by a plan over their life where that has been best lately.
+    pub planning: bool,
     /// Cycles by which measured foreign load is older than own load.
     pub staleness: usize,
     /// Cycles without a measured foreign load after which a partition's is unknown.
@@ -43,6 +45,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             forecast: true,
+            planning: true,
             staleness: 0,
             time_to_live: 6,
             warm_up: 12,
@@ -67,6 +70,8 @@ pub enum Reason {
     Reactive,
     /// Water-filling on forecasts.
     Forecast,
+    /// A plan over the time that keys live, on forecasts.
+    Planned,
 }
 
 impl Reason {
@@ -79,6 +84,7 @@ impl Reason {
             Reason::Declared => "no skill: shares by capacity over declared loads",
             Reason::Reactive => "filling to a level by the last measured loads",
             Reason::Forecast => "filling to a level by forecasts",
+            Reason::Planned => "planned over the life of keys by forecasts",
         }
     }
 
@@ -86,6 +92,7 @@ impl Reason {
     pub fn policy(self) -> &'static str {
         match self {
             Reason::Forecast => "forecast",
+            Reason::Planned => "planned",
             Reason::Reactive => "reactive",
             Reason::WarmingUp | Reason::NoFreshData | Reason::NoSkill | Reason::Declared => {
                 "capacity"
