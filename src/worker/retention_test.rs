@@ -9,7 +9,7 @@ use super::housekeeping::{DATABASE_TASKS, TABLE_TASKS};
 use crate::{catalog, guc};
 
 /// A row of table `$1`, `$2` minutes old, as it is to be inserted from `at`.
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 11] = [
     "sample (relation, partition, sampled_at, tup_inserted, tup_updated, tup_deleted, idx_tup_fetch,
              seq_tup_read, blks_read, blks_hit, own_rows, own_keys)
      SELECT $1, 0, at, 0, 0, 0, 0, 0, 0, 0, 0, 0",
