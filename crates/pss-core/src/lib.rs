@@ -22,6 +22,8 @@ pub mod series;
 
 /// Keys and their load by age.
 pub mod age;
+/// What a server can carry, learned from how it does under load.
+pub mod capacity;
 /// The claim protocol by which concurrent sessions agree on a new key's partition.
 pub mod claim;
 /// Expected load of a key by its age, and the load of keys placed earlier.
@@ -54,6 +56,8 @@ pub mod slot_history;
 pub mod slots;
 /// The story of one decision, in sentences.
 pub mod story;
+/// Nodes and tablespaces, whose capacity partitions share.
+pub mod topology;
 /// The 64-bit virtual shard key.
 pub mod virtual_key;
 /// Water-filling, clamping and damping of shares.
