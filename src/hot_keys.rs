@@ -90,6 +90,34 @@ pub fn hottest_share(relation: pg_sys::Oid) -> Result<f64> {
     Ok(hottest(&meta).first().map_or(0.0, |heavy| heavy.certain))
 }
 
+/// A hot key as a mover sees it.
+pub struct Known {
+    pub hash48: u64,
+    /// Part of the table's recent rows that it brings at least, 0 to 1.
+    pub share: f64,
+    /// Its partition; `None`: it has none, or several.
+    pub home: Option<u16>,
+}
+
+/// The hot keys of a table, with their homes. Inside a statement or a transaction with a snapshot.
+pub fn known(relation: pg_sys::Oid) -> Result<Vec<Known>> {
+    let Some(meta) = meta::table(relation)? else { return Ok(Vec::new()) };
+    // SAFETY: the active snapshot outlives this call.
+    let (snapshot, context) =
+        unsafe { (pg_sys::GetActiveSnapshot(), pg_sys::CurrentMemoryContext) };
+    // SAFETY: as above.
+    let reader = unsafe { Reader::open(&meta, snapshot, context) };
+    let known = |heavy: Heavy| Known {
+        hash48: hash48(heavy.key),
+        share: heavy.certain,
+        home: match reader.homes(&meta, heavy.key) {
+            Homes::In(homes) if homes.len() == 1 => homes.first().copied(),
+            _ => None,
+        },
+    };
+    Ok(hottest(&meta).into_iter().map(known).collect())
+}
+
 fn of(meta: &Meta) -> Vec<HotKey> {
     // SAFETY: inside a statement there is an active snapshot; it outlives this call.
     let (snapshot, context) =

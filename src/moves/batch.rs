@@ -45,13 +45,13 @@ struct Marked {
 }
 
 /// Moves up to `n` keys of a partition to another, of those from `place` on that `choose` takes: it
-/// is told how many keys of the source come before.
+/// is told how many keys of the source come before, and the key's hash.
 pub fn carry(
     relation: pg_sys::Oid,
     (from, to): (i32, i32),
     n: usize,
     place: Place,
-    choose: impl Fn(u64) -> bool,
+    choose: impl Fn(u64, u64) -> bool,
 ) -> Result<Batch> {
     let began = Instant::now();
     movable(Some(relation))?;
@@ -66,7 +66,7 @@ pub fn carry(
             return true;
         }
         seen = Some(entry.hash48());
-        let chosen = choose(passed);
+        let chosen = choose(passed, entry.hash48());
         passed += 1;
         let here = Place { next_entry: entry.e.saturating_add(1), passed };
         after = Some(here);

@@ -205,7 +205,7 @@ impl Task {
     }
 
     fn batch(&self, n: usize, place: Place) -> Result<Batch> {
-        batch::carry(self.relation, (self.from, self.to), n, place, |_| true)
+        batch::carry(self.relation, (self.from, self.to), n, place, |_, _| true)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::catalog::{self, ShardedTable};
 use crate::clock::{self, timestamp};
 use crate::error::Result;
 use crate::guc;
+use crate::hot_keys;
 use crate::moves::batch::{self, Batch};
 
 /// Pause before a step that had to wait is tried again.
@@ -43,11 +44,14 @@ pub fn step(relation: pg_sys::Oid) -> Result<Option<Duration>> {
         return wait(&current, "another command is at work on the table");
     }
     let left = next.keys.saturating_sub(next.keys_done);
-    // Of n keys k, spread evenly: the one that brings the next whole of k/n.
+    let hot: Vec<u64> = hot_keys::known(relation)?.iter().map(|key| key.hash48).collect();
+    // Of n keys k, spread evenly: the one that brings the next whole of k/n. A hot one is passed
+    // over: what it brings is more than was planned to go.
     let (k, n) = (u128::from(next.keys), u128::from(next.of_keys.max(1)));
-    let chosen = |passed: u64| {
+    let chosen = |passed: u64, hash48: u64| {
         let before = u128::from(passed);
-        k >= n || (before + 1) * k / n > before * k / n
+        let its_turn = k >= n || (before + 1) * k / n > before * k / n;
+        its_turn && !hot.contains(&hash48)
     };
     let size = batch_size(&current, &next).min(left) as usize;
     let ends = (next.from, next.to);

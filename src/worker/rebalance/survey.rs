@@ -12,6 +12,7 @@ use pss_core::series::CostModel;
 use crate::catalog::{self, Mapping, ShardedTable, relation_name};
 use crate::error::Result;
 use crate::guc;
+use crate::hot_keys;
 use crate::moves;
 use crate::worker::memory;
 
@@ -48,6 +49,13 @@ pub fn survey(relation: pg_sys::Oid) -> Result<std::result::Result<Survey, Strin
         let mut partitions = there_is(&table, map, &outlook)?;
         let moved = partitions.iter().map(|p| p.keys).sum::<f64>() / 100.0;
         let observed_s = fill_in_loads(&table, needed_s, moved, step_s, &mut partitions)?;
+        // Hot keys stay where they are: what they bring goes with no other.
+        let own = outlook.committed.iter().sum::<f64>() + outlook.controllable;
+        for hot in hot_keys::known(relation)? {
+            if let Some(home) = partitions.iter_mut().find(|p| Some(p.number) == hot.home) {
+                home.fixed += hot.share * own.max(0.0);
+            }
+        }
         let rows: f64 = partitions.iter().map(|p| p.rows).sum();
         let rows_die_s = rows / deleted_per_s(relation, needed_s)?;
         let speed = Speed::learn(&past(relation)?);

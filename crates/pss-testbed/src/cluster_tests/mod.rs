@@ -11,8 +11,10 @@ mod disks;
 mod driver;
 mod dump;
 mod history;
+mod migration;
 mod movers;
 mod query_log;
+mod rebalance;
 mod slots;
 mod standby;
 mod worker;
@@ -59,6 +61,8 @@ const TESTS: &[&[ClusterTest]] = &[
     history::TESTS,
     crowd::TESTS,
     movers::TESTS,
+    migration::TESTS,
+    rebalance::TESTS,
     slots::TESTS,
     standby::TESTS,
     worker::TESTS,

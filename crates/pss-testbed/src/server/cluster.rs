@@ -215,9 +215,15 @@ impl Cluster {
 
     /// Connects as `role`.
     pub fn connect_as(&self, database: &str, role: &str) -> Result<Client> {
+        Ok(self.address().user(role).dbname(database).connect(NoTls)?)
+    }
+
+    /// Where it is reached, as the superuser: for who outlives its restarts.
+    pub fn address(&self) -> postgres::Config {
         let mut config = postgres::Config::new();
-        config.host_path(self.sockets.path()).port(self.port()).user(role).dbname(database);
-        Ok(config.connect(NoTls)?)
+        let sockets = self.sockets.path();
+        config.host_path(sockets).port(self.port()).user("postgres").dbname("postgres");
+        config
     }
 
     /// The socket it listens on.
