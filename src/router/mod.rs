@@ -180,7 +180,7 @@ impl Router {
                 format!("the row names partition {named}, but its key lives in partition {home}"),
             )
             .detail(format!("All rows of a data key of \"{}\" are in one partition.", self.name()))
-            .hint("Leave out pss_partition: the row then goes where its key lives."));
+            .hint("Insert it into the table, without pss_partition: the row then goes where its key lives."));
         }
         Ok(home)
     }
