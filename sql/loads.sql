@@ -97,7 +97,9 @@ CREATE TABLE pss.load_vector (
     write       double precision[] NOT NULL,
     bytes       double precision[] NOT NULL,
     memory      double precision[] NOT NULL,
-    storage     double precision[] NOT NULL
+    storage     double precision[] NOT NULL,
+    utilization double precision[] NOT NULL,
+    scarcest    text[]             NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pss.load_vector IS 'what each partition used of each resource between the last two samples; arrays beside "partitions"';
 
@@ -109,13 +111,15 @@ SELECT v.relation,
        pg_catalog.round(u.write::pg_catalog.numeric, 1) AS write,
        pg_catalog.round(u.bytes)::bigint AS bytes,
        pg_catalog.round(u.memory)::bigint AS memory,
-       u.storage::bigint AS storage
+       u.storage::bigint AS storage,
+       pg_catalog.round(u.utilization::pg_catalog.numeric, 4) AS utilization,
+       u.scarcest
 FROM pss.load_vector v
 CROSS JOIN LATERAL ROWS FROM (
     pg_catalog.unnest(v.partitions), pg_catalog.unnest(v.cpu), pg_catalog.unnest(v.read),
     pg_catalog.unnest(v.write), pg_catalog.unnest(v.bytes), pg_catalog.unnest(v.memory),
-    pg_catalog.unnest(v.storage))
-    AS u (partition, cpu, read, write, bytes, memory, storage)
+    pg_catalog.unnest(v.storage), pg_catalog.unnest(v.utilization), pg_catalog.unnest(v.scarcest))
+    AS u (partition, cpu, read, write, bytes, memory, storage, utilization, scarcest)
 WHERE pg_catalog.has_table_privilege(v.relation, 'SELECT')
 ORDER BY v.relation::pg_catalog.text, u.partition;
 COMMENT ON VIEW pss.stat_load IS 'what each partition used of each resource between the last two samples; NULL: not known';
@@ -125,6 +129,8 @@ COMMENT ON COLUMN pss.stat_load.write IS 'blocks a second that changed and will 
 COMMENT ON COLUMN pss.stat_load.bytes IS 'bytes a second of rows inserted and updated, by their mean size';
 COMMENT ON COLUMN pss.stat_load.memory IS 'bytes of blocks used in the last five minutes, estimated as if all were equally likely: at most so much';
 COMMENT ON COLUMN pss.stat_load.storage IS 'bytes on disk; indexes and TOAST as of their last VACUUM or ANALYZE';
+COMMENT ON COLUMN pss.stat_load.utilization IS 'part that the partition uses of what its server has of the resource that is scarcest to it';
+COMMENT ON COLUMN pss.stat_load.scarcest IS 'that resource, of those whose amount is known: cpu (processors), memory (shared_buffers)';
 
 GRANT SELECT ON pss.costs, pss.stat_load TO PUBLIC;
 GRANT SELECT ON pss.cost, pss.calibration, pss.cost_change, pss.load_vector TO pg_monitor;

@@ -35,8 +35,8 @@ impl Gauges {
     /// Takes in one sample.
     pub fn observe(&mut self, table: &ShardedTable, at: pg_sys::TimestampTz, readings: &[Reading]) {
         for reading in readings {
-            let position = table.partitions.iter().position(|p| p.number == reading.partition);
-            let Some(i) = position else { continue };
+            let position = table.partitions.binary_search_by_key(&reading.partition, |p| p.number);
+            let Ok(i) = position else { continue };
             self.extents[i] = reading.extent.unwrap_or(self.extents[i]);
             let statements = reading.statements;
             let statement_us = statements.read_us.saturating_add(statements.write_us);
@@ -59,15 +59,24 @@ impl Gauges {
             self.uses.iter().map(f).map(|v| v.is_finite().then_some(v)).collect()
         };
         let numbers: Vec<i32> = table.numbers().map(i32::from).collect();
+        let room = room();
+        // What is not stored here (its size is not known) does not use what is here.
+        let here = self.uses.iter().map(|used| (!used.storage.is_nan()).then_some(used));
+        let scarcest = here.map(|used| used.and_then(|used| used.utilization(&room)));
+        let (utilization, scarcest): (Vec<_>, Vec<_>) = scarcest
+            .map(|scarcest| (scarcest.map(|s| s.0), scarcest.map(|s| s.1.name())))
+            .unzip();
         catalog::as_extension_owner(|| {
             Ok(Spi::run_with_args(
                 "INSERT INTO pss.load_vector
-                     (relation, measured_at, partitions, cpu, read, write, bytes, memory, storage)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                     (relation, measured_at, partitions, cpu, read, write, bytes, memory, storage,
+                      utilization, scarcest)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
                  ON CONFLICT (relation) DO UPDATE SET
                      measured_at = excluded.measured_at, partitions = excluded.partitions,
                      cpu = excluded.cpu, read = excluded.read, write = excluded.write,
-                     bytes = excluded.bytes, memory = excluded.memory, storage = excluded.storage",
+                     bytes = excluded.bytes, memory = excluded.memory, storage = excluded.storage,
+                     utilization = excluded.utilization, scarcest = excluded.scarcest",
                 &[
                     table.relation.into(),
                     timestamp(at).into(),
@@ -78,8 +87,23 @@ impl Gauges {
                     column(|r| r.bytes).into(),
                     column(|r| r.memory).into(),
                     column(|r| r.storage).into(),
+                    utilization.into(),
+                    scarcest.into(),
                 ],
             )?)
         })
+    }
+}
+
+/// What this server has of each resource, as far as it says so: its processors, and the memory
+/// that it keeps blocks in. How fast its disks are, and how large, it does not say.
+fn room() -> Resources {
+    let cpus = std::thread::available_parallelism().map_or(f64::NAN, |n| n.get() as f64);
+    // SAFETY: a setting, fixed since the server's start.
+    let buffers = f64::from(unsafe { pg_sys::NBuffers });
+    Resources {
+        cpu: cpus * 1e6,
+        memory: buffers * f64::from(pg_sys::BLCKSZ),
+        ..Resources::UNKNOWN
     }
 }

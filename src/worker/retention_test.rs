@@ -36,8 +36,9 @@ const MORE_ROWS: [&str; 8] = [
     "metric_cost (relation, metric, cost) SELECT $1, 'queue', 2",
     "cost (relation, event, cost) SELECT $1, 'update', 2",
     "calibration (relation) SELECT $1",
-    "load_vector (relation, measured_at, partitions, cpu, read, write, bytes, memory, storage)
-     SELECT $1, at, '{}', '{}', '{}', '{}', '{}', '{}', '{}'",
+    "load_vector (relation, measured_at, partitions, cpu, read, write, bytes, memory, storage,
+                  utilization, scarcest)
+     SELECT $1, at, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'",
     "query_log_import (relation, imported_at, earliest, latest, entries, scale)
      SELECT $1, at, at, at, 0, 1",
     "forecast_model (relation, partition, horizon, model, since, scored_at, models, relative)

@@ -52,7 +52,8 @@ SELECT burn(200) FROM t_p1 LIMIT 1;
 :flush
 BEGIN;
 SELECT look();
-SELECT partition, cpu >= 10000 AS cpu, bytes, write FROM pss.stat_load ORDER BY partition;
+SELECT partition, cpu >= 10000 AS cpu, bytes, write, utilization > 0 AS utilized, scarcest IN ('cpu', 'memory') AS known
+FROM pss.stat_load ORDER BY partition;
 COMMIT;
 
 -- A sequential read finds nothing in memory after its table was copied to another place.
