@@ -62,9 +62,24 @@ COMMENT ON TABLE pss.partition IS 'the children of sharded tables that hold rows
 COMMENT ON COLUMN pss.partition.capacity IS 'load the partition can carry, relative to the others';
 COMMENT ON COLUMN pss.partition.state IS 'active: takes new keys; disabled: keeps its rows and takes no new keys; failed: likewise, until the worker finds its disk well again';
 
+CREATE TABLE pss.multi_home (
+    relation     regclass    NOT NULL,
+    key_hash     bigint      NOT NULL,
+    homes        int[]       NOT NULL CHECK (pg_catalog.cardinality(homes) OPERATOR(pg_catalog.>) 0),
+    unique_scope text        NOT NULL DEFAULT 'table'
+                 CHECK (unique_scope OPERATOR(pg_catalog.=) 'table' OR unique_scope OPERATOR(pg_catalog.=) 'partition'),
+    since        timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (relation, key_hash)
+);
+COMMENT ON TABLE pss.multi_home IS 'data keys that are spread over several partitions, by hash; all others have one home. Written by pss_spread_key and pss_unspread_key';
+COMMENT ON COLUMN pss.multi_home.key_hash IS 'what pss_key_hash says of the key';
+COMMENT ON COLUMN pss.multi_home.homes IS 'partitions that its rows are in';
+COMMENT ON COLUMN pss.multi_home.unique_scope IS 'where unique keys hold for its rows: table (there are none), or partition (that was accepted)';
+
 SELECT pg_catalog.pg_extension_config_dump('pss.node', 'WHERE node OPERATOR(pg_catalog.<>) ''local''');
 SELECT pg_catalog.pg_extension_config_dump('pss.sharded_table', '');
 SELECT pg_catalog.pg_extension_config_dump('pss.partition', '');
+SELECT pg_catalog.pg_extension_config_dump('pss.multi_home', '');
 
 -- State (never dumped: rebuilt from the rows, or published anew) --------------
 

@@ -15,6 +15,7 @@ use pss_core::slots::SlotTable;
 use crate::clock::timestamp;
 use crate::error::{PssError, Result, invalid_argument, not_sharded};
 use crate::latest;
+use crate::multi_home::{self, Spread};
 
 /// One partition of a sharded table, as configured.
 #[derive(Debug, Clone)]
@@ -73,6 +74,8 @@ pub struct ShardedTable {
     pub map_complete: bool,
     /// The transaction that completed the map; invalid: long ago, all snapshots see it.
     pub map_completed_by: pg_sys::TransactionId,
+    /// Keys that are spread over several partitions, by hash.
+    pub spread: Vec<Spread>,
 }
 
 /// A published set of weights.
@@ -104,6 +107,12 @@ impl ShardedTable {
     /// goes by number.
     pub fn numbers_end(&self) -> usize {
         self.partitions.last().map_or(0, |p| usize::from(p.number) + 1)
+    }
+
+    /// The partitions that rows of a key with this hash may be in; `None`: it is not spread.
+    pub fn homes_of(&self, hash48: u64) -> Option<&[u16]> {
+        let at = self.spread.binary_search_by_key(&hash48, |key| key.hash48).ok()?;
+        Some(&self.spread[at].homes)
     }
 
     /// Shares in proportion to the capacity of the partitions in service.
@@ -241,6 +250,7 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         map,
         map_complete,
         map_completed_by,
+        spread: multi_home::of(relation),
     }))
 }
 
@@ -304,6 +314,7 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
             "move",
             "rebalance",
             "map_cleaning",
+            "multi_home",
         ] {
             Spi::run_with_args(
                 &format!("DELETE FROM pss.{table} WHERE relation OPERATOR(pg_catalog.=) $1"),

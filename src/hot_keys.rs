@@ -87,7 +87,9 @@ fn hottest(meta: &Meta) -> Vec<Heavy> {
 /// placement of new keys can make it less.
 pub fn hottest_share(relation: pg_sys::Oid) -> Result<f64> {
     let Some(meta) = meta::table(relation)? else { return Ok(0.0) };
-    Ok(hottest(&meta).first().map_or(0.0, |heavy| heavy.certain))
+    let homes = |heavy: &Heavy| meta.table.homes_of(hash48(heavy.key)).map_or(1, <[u16]>::len);
+    let shares = hottest(&meta).into_iter().map(|heavy| heavy.certain / homes(&heavy) as f64);
+    Ok(shares.fold(0.0, f64::max))
 }
 
 /// A hot key as a mover sees it.

@@ -65,6 +65,16 @@ impl KeyType {
         }
     }
 
+    /// Whether a value has the same hash after dump and restore. That of an enum is its object
+    /// identifier's; of what consists of other types it may be.
+    pub fn hash_survives_dump(&self) -> bool {
+        // SAFETY: catalog look-ups.
+        let kind = unsafe { pg_sys::get_typtype(pg_sys::getBaseType(self.type_oid)) } as u8;
+        // SAFETY: as above.
+        let element = unsafe { pg_sys::get_base_element_type(self.type_oid) };
+        kind == pg_sys::TYPTYPE_BASE && element == pg_sys::InvalidOid
+    }
+
     pub fn equal(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
         // SAFETY: the equality function takes two values of this type.
         unsafe { pg_sys::FunctionCall2Coll(self.equal, self.collation, a, b).value() != 0 }

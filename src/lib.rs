@@ -6,6 +6,7 @@
 //!   typed SQL on schema pss, shared state
 //! - `map`, `router`: the row map, and the one router that places keys
 //! - `homes`: where a reader has to look for the rows of a key
+//! - `multi_home`: keys that are spread over several partitions
 //! - `hot_keys`: which keys bring much of a table's rows
 //! - `doors`: call, trigger, planner and COPY lead rows to the router
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
@@ -42,6 +43,7 @@ mod leaves;
 mod map;
 mod meta;
 mod moves;
+mod multi_home;
 mod partitions;
 mod query_log;
 mod raw;

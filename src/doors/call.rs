@@ -203,15 +203,16 @@ fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<
     let meta = meta_for_select(relation)?;
     let Some(key) = key else { return Ok(None) };
     let key = key.datum(&meta)?;
-    if meta.table.mapping == Mapping::Slot {
-        return Ok(locate_by_slot(&meta, key).map(i32::from));
+    let spread = meta.table.homes_of(hash48(meta.key.hash(key))).is_some();
+    if spread || meta.table.mapping == Mapping::Slot {
+        return Ok(locate_among(&meta, key).map(i32::from));
     }
     Ok(find_home(&meta, key).map(|(partition, _)| i32::from(partition)))
 }
 
-/// The partition that holds every row of the key in slot mode: the only home of its slot, else the
-/// only one of its homes where a row is.
-fn locate_by_slot(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
+/// The partition that holds every row of a key with several homes, in slot mode or spread: its only
+/// home, else the only one of its homes where a row is.
+fn locate_among(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
     let homes = homes::of(meta, key);
     if let Homes::In(homes) = &homes
         && let [home] = homes[..]

@@ -5,10 +5,11 @@
 //! dropped and rebuilt. This file makes and unmakes maps and keeps their state;
 //! [`handle`] probes and writes an open one, [`upkeep`] is for movers
 //! and cleaners. In slot mode the map holds slots in place of key hashes
-//! ([`slots`]), and [`state`] says what a snapshot may believe of it.
+//! ([`slots`]); [`spread`] is for keys with several homes, and [`state`] says what a snapshot may believe of it.
 
 mod handle;
 pub mod slots;
+pub mod spread;
 mod state;
 mod upkeep;
 
@@ -49,6 +50,7 @@ pub fn create(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
         )?;
         forget_cached(relation);
         slots::record_newest(relation)?;
+        spread::record(relation)?;
         // A table came, or lost its map: the worker has something to do.
         crate::worker::nudge();
         Ok(map)
@@ -113,6 +115,7 @@ pub fn truncate(relation: pg_sys::Oid) -> Result<()> {
         let name = crate::catalog::relation_name(map);
         Spi::run(&format!("TRUNCATE {name}"))?;
         slots::record_newest(relation)?;
+        spread::record(relation)?;
         crate::shmem::tables::invalidate_cache(relation);
         forget_cached(relation);
         Ok(())

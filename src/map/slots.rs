@@ -28,12 +28,12 @@ pub enum Known {
 }
 
 impl Map {
-    /// What the map says of one home of a slot, now.
-    pub fn home(&mut self, slot: u16, partition: u16) -> Known {
+    /// What the map says of one home of a slot, or of a key that is spread, now.
+    pub fn home(&mut self, hash48: u64, partition: u16) -> Known {
         let mut known = Known::No;
         self.scan_dirty(
-            slot.into(),
-            slot.into(),
+            hash48,
+            hash48,
             |_| true,
             |_, hit| {
                 if hit.partition == partition && hit.settled && known != Known::Settled {
@@ -44,9 +44,9 @@ impl Map {
         known
     }
 
-    /// Whether `snapshot` sees that the partition is a home of the slot.
-    pub fn sees_home(&self, slot: u16, partition: u16, snapshot: pg_sys::Snapshot) -> bool {
-        self.probe_visible(slot.into(), snapshot, |home| home == partition).is_some()
+    /// Whether `snapshot` sees that the partition is a home of the slot, or of the key.
+    pub fn sees_home(&self, hash48: u64, partition: u16, snapshot: pg_sys::Snapshot) -> bool {
+        self.probe_visible(hash48, snapshot, |home| home == partition).is_some()
     }
 
     /// The homes of a slot that `snapshot` sees, each once, with the newest epoch that made it one.

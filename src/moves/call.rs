@@ -10,7 +10,7 @@ use pgrx::{AnyElement, PgMemoryContexts};
 
 use super::batch::{self, Batch, Place};
 use super::mover::{Moved, Mover};
-use super::{cost, leaf, settings};
+use super::{cost, leaf, settings, spread};
 use crate::catalog::{self, relation_name};
 use crate::doors::call::Key;
 use crate::error::{self, OrRaise, PssError, Result, null_argument};
@@ -22,7 +22,7 @@ use crate::shmem::{self, claims};
 /// How long a move is tried before it is given up, where lock_timeout does not say.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn patience() -> Duration {
+pub(super) fn patience() -> Duration {
     // SAFETY: the variable behind lock_timeout, milliseconds; 0: none.
     match u64::try_from(unsafe { pg_sys::LockTimeout }) {
         Ok(milliseconds) if milliseconds > 0 => Duration::from_millis(milliseconds),
@@ -59,6 +59,9 @@ fn move_key(
     let mut mover = Mover::open(relation)?;
     let to = mover.check_target(partition)?;
     let hash = mover.meta().key.hash(key.datum(mover.meta())?);
+    if mover.table().homes_of(hash48(hash)).is_some() {
+        return spread::bring_together(&mut mover, relation, hash48(hash), to);
+    }
     let began = Instant::now();
     loop {
         let first_mark = claims::marks();
@@ -247,7 +250,7 @@ pub fn movable(relation: Option<pg_sys::Oid>) -> Result<pg_sys::Oid> {
     Ok(relation)
 }
 
-fn in_the_way(relation: pg_sys::Oid) -> PssError {
+pub(super) fn in_the_way(relation: pg_sys::Oid) -> PssError {
     let name = relation_name(relation);
     PssError::new(
         PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,

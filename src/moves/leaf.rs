@@ -52,8 +52,8 @@ pub fn wait_for_writers(leaf: pg_sys::Oid) -> bool {
 }
 
 /// Locks `to` as an insert will and `from` against writers (readers go on), until the transaction
-/// ends; false if that would take longer than a moment.
-pub fn lock(from: pg_sys::Oid, to: pg_sys::Oid) -> bool {
+/// ends; false, and none is locked, if one of them would take longer than a moment.
+pub fn lock(from: &[pg_sys::Oid], to: pg_sys::Oid) -> bool {
     struct Restore(i32);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -69,7 +69,9 @@ pub fn lock(from: pg_sys::Oid, to: pg_sys::Oid) -> bool {
         pg_sys::LockTimeout = jitter.as_millis() as i32;
         subtransaction::if_lock_is_free(|| {
             pg_sys::LockRelationOid(to, pg_sys::RowExclusiveLock as i32);
-            pg_sys::LockRelationOid(from, pg_sys::ExclusiveLock as i32);
+            for &from in from {
+                pg_sys::LockRelationOid(from, pg_sys::ExclusiveLock as i32);
+            }
         })
         .is_some()
     }

@@ -55,12 +55,12 @@ pub struct Mover {
     meta: Rc<Meta>,
     /// As the catalog has it now.
     table: ShardedTable,
-    router: Router,
+    pub(super) router: Router,
     equality: String,
 }
 
 /// The keys of a batch that have rows in the source, by hash.
-type Found = HashMap<u64, (Vec<pg_sys::Datum>, usize)>;
+pub(super) type Found = HashMap<u64, (Vec<pg_sys::Datum>, usize)>;
 
 impl Mover {
     /// Locks the table against other movers and reads its description.
@@ -145,7 +145,7 @@ impl Mover {
         self.partition(number).map_or(pg_sys::InvalidOid, |p| p.leaf)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         relation_name(self.table.relation)
     }
 
@@ -153,8 +153,19 @@ impl Mover {
         Map::open_here(self.table.map.unwrap_or(pg_sys::InvalidOid), true)
     }
 
-    /// Marks a key; false: somebody is inserting it.
+    /// The table as the catalog has it now.
+    pub fn table(&self) -> &ShardedTable {
+        &self.table
+    }
+
+    /// Marks a key; false: somebody is inserting it, or it is spread: its entries are no
+    /// duplicates, and to move one of its homes alone would lose the others.
     pub fn mark(&self, hash48: u64) -> Result<bool> {
+        Ok(self.table.homes_of(hash48).is_none() && self.mark_any(hash48)?)
+    }
+
+    /// Marks a key, also one that is spread; false: somebody is inserting it.
+    pub fn mark_any(&self, hash48: u64) -> Result<bool> {
         // SAFETY: gives the transaction its number, which the mark names.
         let xid = unsafe { pg_sys::GetTopTransactionId() };
         match claims::mark(ClaimKey::new(self.meta.table.relation, hash48), xid.into_inner()) {
@@ -187,7 +198,7 @@ impl Mover {
             return Ok(None);
         }
         let (found, carried) = self.find(hashes, from)?;
-        if !leaf::lock(self.leaf(from), self.leaf(to)) {
+        if !leaf::lock(&[self.leaf(from)], self.leaf(to)) {
             return Ok(None);
         }
         claims::hold_beyond(first_mark);
@@ -210,7 +221,7 @@ impl Mover {
 
     /// The keys in `from` that have one of the hashes (two may share one: then both move), and how
     /// many of the hashes to move now.
-    fn find(&self, hashes: &[u64], from: u16) -> Result<(Found, usize)> {
+    pub(super) fn find(&self, hashes: &[u64], from: u16) -> Result<(Found, usize)> {
         let mut found: Found = hashes.iter().map(|&h| (h, Default::default())).collect();
         leaf::each_key(&self.meta, self.leaf(from), |hash, key| {
             if let Some((keys, rows)) = found.get_mut(&hash) {
@@ -230,7 +241,7 @@ impl Mover {
     }
 
     /// After rows were deleted between reading the leaf and locking it: an error if there are any.
-    fn check_none_left(&self, hashes: &[u64], from: u16) -> Result<()> {
+    pub(super) fn check_none_left(&self, hashes: &[u64], from: u16) -> Result<()> {
         let (left, _) = self.find(hashes, from)?;
         let rows: usize = left.values().map(|(_, rows)| rows).sum();
         if rows == 0 {
@@ -245,7 +256,12 @@ impl Mover {
 
     /// Sets pss_partition of all rows of the keys, as the table's owner; rows and their bytes. An
     /// error if a trigger kept a row where it was, or swallowed it.
-    fn update(&self, keys: &mut [pg_sys::Datum], from: u16, to: u16) -> Result<(i64, i64)> {
+    pub(super) fn update(
+        &self,
+        keys: &mut [pg_sys::Datum],
+        from: u16,
+        to: u16,
+    ) -> Result<(i64, i64)> {
         if keys.is_empty() {
             return Ok((0, 0));
         }
@@ -297,7 +313,7 @@ impl Mover {
         .hint("Moving a row fires its BEFORE UPDATE, DELETE and INSERT triggers: they must let it pass."))
     }
 
-    fn key_type_name(&self) -> String {
+    pub(super) fn key_type_name(&self) -> String {
         crate::key::type_name(self.meta.key.type_oid)
     }
 

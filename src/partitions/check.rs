@@ -175,6 +175,8 @@ const DATA: &str = "
          -- One row a hash: joined by hash, however large the table.
          home AS MATERIALIZED (
              SELECT hash, array_agg(DISTINCT partition) AS partitions FROM entry GROUP BY hash),
+         spread AS MATERIALIZED (
+             SELECT key_hash AS hash, homes FROM pss.multi_home WHERE relation = $1),
          judged AS (
              SELECT p.key::text, p.partition, h.hash IS NOT NULL AS known,
                     COALESCE(p.partition = ANY (h.partitions), false) AS right_place
@@ -213,8 +215,28 @@ const ONE_HOME: &str = "
            format('%s keys, such as %L in partitions %s', count(*), min(key),
                   (array_agg(homes ORDER BY key))[1])
     FROM (SELECT key::text, string_agg(partition::text, ', ' ORDER BY partition) AS homes
-          FROM located GROUP BY key HAVING count(*) > 1) AS split
+          FROM placed WHERE NOT EXISTS (SELECT FROM spread WHERE spread.hash = placed.hash)
+          GROUP BY key HAVING count(*) > 1) AS split
     HAVING count(*) > 0
     UNION ALL
     SELECT 'row map contradicts itself', format('%s keys with several partitions', count(*))
-    FROM home WHERE cardinality(partitions) > 1 HAVING count(*) > 0";
+    FROM home WHERE cardinality(partitions) > 1
+      AND NOT EXISTS (SELECT FROM spread WHERE spread.hash = home.hash)
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 'row of a spread key outside its homes',
+           format('%s keys, such as %L in partition %s', count(*), min(key::text),
+                  (array_agg(partition ORDER BY key::text))[1])
+    FROM placed JOIN spread USING (hash) WHERE partition <> ALL (homes) HAVING count(*) > 0
+    UNION ALL
+    SELECT 'row map contradicts pss.multi_home', format('%s keys that are spread', count(*))
+    FROM spread LEFT JOIN home USING (hash)
+    WHERE <complete> AND (partitions IS NULL OR NOT (partitions @> homes AND partitions <@ homes))
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 'pss.multi_home names a partition that does not exist',
+           format('%s keys for partition %s', count(*), partition)
+    FROM spread, unnest(homes) AS named (partition)
+    WHERE NOT EXISTS (SELECT FROM pss.partition p
+                      WHERE p.relation = $1 AND p.partition = named.partition)
+    GROUP BY partition";

@@ -14,6 +14,7 @@ use crate::catalog::{self, Epoch, as_extension_owner, relation_name};
 use crate::error::Result;
 use crate::map;
 use crate::meta::PARTITION_COLUMN;
+use crate::multi_home;
 
 /// Triggers of ours. `!` sorts before, `~` after what users name theirs: what sorts behind them
 /// is refused (`late_triggers`).
@@ -267,6 +268,7 @@ pub fn forget_partition(relation: pg_sys::Oid, number: i32) -> Result<()> {
         }
         Ok(())
     })?;
+    multi_home::forget_partition(relation, number)?;
     crate::shmem::tables::invalidate_cache(relation);
     map::forget_cached(relation);
     Ok(())

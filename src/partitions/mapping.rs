@@ -15,6 +15,7 @@ use super::sql::{ident, one, required, rows, run, texts};
 use crate::catalog::{self, Mapping, ShardedTable, as_extension_owner, relation_name};
 use crate::error::{PssError, Result, invalid_argument};
 use crate::map;
+use crate::multi_home;
 
 /// Where unique keys hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,28 @@ pub fn refuse_unique(relation: pg_sys::Oid, scope: UniqueScope) -> Result<()> {
     Err(unique_in_slot_mode(&table, &keys))
 }
 
+/// Refuses to spread a key of a table with unique keys unless that was allowed; then says what is lost.
+pub fn refuse_unique_of_spread(relation: pg_sys::Oid, scope: UniqueScope) -> Result<()> {
+    let keys = texts(UNIQUE_KEYS, &[relation.into()])?;
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let table = relation_name(relation);
+    if scope == UniqueScope::Partition {
+        notice(format!(
+            "unique keys of {table} hold for rows of this key within each partition only: {}. Neither duplicates nor ON CONFLICT find a row in another of its partitions.",
+            keys.join(", ")
+        ));
+        return Ok(());
+    }
+    Err(PssError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("unique keys of {table} cannot be kept for a key that is spread: {}", keys.join(", ")),
+    )
+    .detail("Its rows are in several partitions, and a unique key is checked within each partition only.")
+    .hint("Where other columns keep rows apart anyway (an identity, say), give it up for this key: unique_scope => 'partition'."))
+}
+
 fn unique_in_slot_mode(table: &str, keys: &[String]) -> PssError {
     PssError::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -95,6 +118,14 @@ pub fn refuse_new_unique() -> Result<()> {
     })?;
     let Some((relation, key)) = found.into_iter().next() else { return Ok(()) };
     let table = relation_name(relation);
+    if catalog::require_sharded_table(relation)?.mapping == Mapping::Row {
+        return Err(PssError::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("unique key {key} of {table} cannot be kept: the table has keys that are spread"),
+        )
+        .detail("Rows of such a key are in several partitions, and a unique key is checked within each partition only.")
+        .hint("Bring their rows together with pss_unspread_key first; SELECT * FROM pss.multi_home lists them."));
+    }
     Err(unique_in_slot_mode(&table, &[key]).hint(format!(
         "Run SELECT pss_alter_table({}, mapping => 'row') first, or, to give up uniqueness over the table, unique_scope => 'partition'.",
         super::sql::literal(&table)
@@ -134,6 +165,8 @@ pub fn alter(
     if mapping.is_none() {
         return Ok(());
     }
+    // Slots have homes, keys have none.
+    multi_home::clear(relation)?;
     map::drop_map(relation)?;
     crate::shmem::tables::invalidate_cache(relation);
     rebuild::rebuild(relation)?;
@@ -214,5 +247,7 @@ const NEW_UNIQUE_KEYS: &str = "
     SELECT indrelid, indexrelid::pg_catalog.regclass::pg_catalog.text
     FROM pss.sharded_table t
     JOIN pg_catalog.pg_index ON indrelid OPERATOR(pg_catalog.=) t.relation::pg_catalog.oid
-    WHERE t.mapping OPERATOR(pg_catalog.=) 'slot' AND t.unique_scope OPERATOR(pg_catalog.=) 'table'
+    WHERE (t.mapping OPERATOR(pg_catalog.=) 'slot' AND t.unique_scope OPERATOR(pg_catalog.=) 'table'
+           OR EXISTS (SELECT FROM pss.multi_home h WHERE h.relation OPERATOR(pg_catalog.=) t.relation
+                                                     AND h.unique_scope OPERATOR(pg_catalog.=) 'table'))
       AND indisunique LIMIT 1";

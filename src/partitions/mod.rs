@@ -31,7 +31,7 @@ use crate::error::{OrRaise, Result, null_argument};
 use crate::rights::{self, require_owner};
 use crate::{catalog, meta};
 pub use children::equality;
-use mapping::UniqueScope;
+pub use mapping::{UniqueScope, refuse_unique_of_spread};
 use request::{Arguments, Request};
 use sql::{as_table_owner, require_latest_snapshot};
 

@@ -13,8 +13,8 @@ use super::distribute::copied_columns;
 use super::sql::{ident, one, require_latest_snapshot, run};
 use crate::catalog::{self, Mapping, ShardedTable, relation_name};
 use crate::error::{PssError, Result};
-use crate::map;
 use crate::router::Router;
+use crate::{map, meta};
 
 /// Keys read at a time.
 const BATCH: i64 = 1000;
@@ -53,6 +53,9 @@ pub fn rebuild(relation: pg_sys::Oid) -> Result<i64> {
     if catalog::require_sharded_table(relation)?.map.is_none() {
         map::create(relation)?;
     }
+    // Lists that a restore has brought send no message; and a map that is older lacks their homes.
+    meta::invalidate(relation);
+    map::spread::record(relation)?;
     route_inbox(&table, &name)?;
     let mut seen = 0;
     let mut contradictions = 0;

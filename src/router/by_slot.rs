@@ -103,14 +103,14 @@ impl Router {
 
     fn record_home(&mut self, slot: u16, partition: u16) -> Result<()> {
         let mut map = self.open_map()?;
-        let known = map.home(slot, partition);
+        let known = map.home(slot.into(), partition);
         let enough = match known {
             Known::No => false,
             Known::Ours => true,
             // Who keeps one snapshot must see the home by it, to find the row again.
             // SAFETY: the transaction's snapshot, registered by the transaction itself.
             Known::Settled if own_snapshot() => unsafe {
-                map.sees_home(slot, partition, pg_sys::GetTransactionSnapshot())
+                map.sees_home(slot.into(), partition, pg_sys::GetTransactionSnapshot())
             },
             Known::Settled => {
                 self.meta.remember_home(slot, partition);
@@ -142,7 +142,7 @@ impl Router {
         }
         let mut map = self.open_map()?;
         let mut owner = owner;
-        if map.home(slot, owner) == Known::No {
+        if map.home(slot.into(), owner) == Known::No {
             let serves = |p: u16| meta.position(p).is_some_and(|position| meta.serves(position));
             // SAFETY: the snapshot is used before anything else may take one.
             let homes = unsafe { map.homes(slot, pg_sys::GetLatestSnapshot()) };

@@ -10,6 +10,7 @@ mod draw;
 mod hot;
 mod memo;
 mod record;
+mod spread;
 mod tally;
 pub mod wait;
 
@@ -27,6 +28,7 @@ use by_slot::Slots;
 use draw::Drawer;
 use memo::Memo;
 use record::Asked;
+use spread::SpreadKey;
 use tally::{Found, Tally};
 
 pub use crate::map::BATCH;
@@ -58,6 +60,7 @@ pub struct Router {
     drawer: Option<Box<Drawer>>,
     memo: Memo,
     slots: Slots,
+    spread: Vec<SpreadKey>,
     tally: Tally,
     batch: Vec<Asked>,
     /// Of the keys that are being probed.
@@ -116,6 +119,7 @@ impl Router {
             drawer: None,
             memo: Memo::default(),
             slots: Slots::default(),
+            spread: Vec::new(),
             tally: Tally::new(n),
             batch: Vec::new(),
             hashes: Vec::new(),
@@ -150,6 +154,11 @@ impl Router {
             return self.place_by_slot(key, None, None, door).map(Some);
         }
         let hash = self.meta.key.hash(key);
+        if self.is_spread(hash)
+            && let Some(home) = self.place_spread(hash, None, door)?
+        {
+            return Ok(Some(home));
+        }
         let known = self.known(hash)?;
         if let Some(home) = known {
             self.tally.count(&self.meta, hash, home, false, door, Found::Cached);
@@ -203,6 +212,12 @@ impl Router {
                 continue;
             }
             let hash = self.meta.key.hash(key);
+            if self.is_spread(hash)
+                && let Some(home) = self.place_spread(hash, None, door)?
+            {
+                homes.push(home);
+                continue;
+            }
             let known = self.known(hash)?;
             homes.push(known.unwrap_or(0));
             match known {
@@ -230,6 +245,9 @@ impl Router {
         if self.maps_by_slot() {
             return self.allow_by_slot(key, partition);
         }
+        if self.is_home_of_spread(key, partition)? {
+            return Ok(partition);
+        }
         let asked = Asked { named: Some(partition), adopting: true, ..self.asked(key) };
         self.settle_one(asked).map(|asked| asked.home)
     }
@@ -240,8 +258,16 @@ impl Router {
         if self.maps_by_slot() {
             return self.allow_by_slot(key, partition);
         }
+        if self.is_home_of_spread(key, partition)? {
+            return Ok(partition);
+        }
         let asked = Asked { named: Some(partition), ..self.asked(key) };
         self.settle_one(asked).map(|asked| asked.home)
+    }
+
+    fn is_home_of_spread(&mut self, key: pg_sys::Datum, partition: u16) -> Result<bool> {
+        let hash = self.meta.key.hash(key);
+        Ok(self.is_spread(hash) && self.allow_spread(hash, partition)?)
     }
 
     fn asked(&self, key: pg_sys::Datum) -> Asked {
@@ -265,6 +291,11 @@ impl Router {
             return self.place_by_slot(key, size, named, door);
         }
         let asked = Asked { size, named, ..self.asked(key) };
+        if self.is_spread(asked.hash)
+            && let Some(home) = self.place_spread(asked.hash, named, door)?
+        {
+            return Ok(home);
+        }
         if let Some(home) = self.known(asked.hash)? {
             self.tally.count(&self.meta, asked.hash, home, named.is_some(), door, Found::Cached);
             return Ok(home);

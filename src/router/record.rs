@@ -220,8 +220,12 @@ impl Router {
         }
         // SAFETY: the transaction's snapshot, registered by the transaction itself.
         let snapshot = unsafe { pg_sys::GetTransactionSnapshot() };
+        if map.sees_home(asked.hash48, asked.home, snapshot) {
+            return Ok(true);
+        }
         match map.probe_visible(asked.hash48, snapshot, |_| true) {
-            Some(seen) if seen.partition == asked.home => Ok(true),
+            // Spread since: the home that it sees remains one.
+            Some(_) if self.is_spread_to(asked.hash48, asked.home) => Ok(false),
             Some(_) => Err(PssError::new(
                 PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "could not serialize access due to a concurrent move of the data key",

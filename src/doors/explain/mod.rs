@@ -12,7 +12,7 @@ mod past;
 use pgrx::AnyElement;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pss_core::story::{self, BySlot, Moved, Naming, Place, Placed};
+use pss_core::story::{self, BySlot, Moved, Naming, Place, Placed, Spread};
 use pss_core::virtual_key::VirtualKey;
 
 use super::call::{Key, find_home, meta_for_select};
@@ -53,6 +53,8 @@ fn tell(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Items> {
     ];
     let story = if meta.table.mapping == Mapping::Slot {
         by_slot(&meta, key, &mut items)?
+    } else if let Some(homes) = meta.table.homes_of(hash48(meta.key.hash(key))) {
+        spread(&meta, homes, &mut items)
     } else {
         match find_home(&meta, key) {
             Some(home) => placed(&meta, key, home, &mut items)?,
@@ -67,6 +69,19 @@ fn tell(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Items> {
 fn place(meta: &Meta, number: u16) -> Place {
     let leaf = meta.position(number).map(|p| relation_name(meta.table.partitions[p].leaf));
     Place { number, leaf: leaf.unwrap_or_default() }
+}
+
+/// A spread key goes to several homes by their shares: no virtual key says which.
+fn spread(meta: &Meta, homes: &[u16], items: &mut Items) -> Vec<String> {
+    let (epoch, _) = meta.epoch();
+    let share = |home: u16| meta.position(home).map_or(0.0, |p| epoch.weights[p]);
+    let weights: Vec<String> = homes.iter().map(|&home| format!("{:.4}", share(home))).collect();
+    items.push(("homes", homes.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")));
+    items.push(("epoch", epoch.number.to_string()));
+    items.push(("weights", weights.join(", ")));
+    items.push(("reason", "the key is spread over several partitions".into()));
+    let homes = homes.iter().map(|&home| (place(meta, home), share(home))).collect();
+    story::of_spread(&Spread { homes, partitions: meta.table.partitions.len() })
 }
 
 /// In slot mode nothing is known of the key itself: it goes to the owner of its slot.

@@ -150,6 +150,15 @@ pub struct BySlot {
     pub partitions: usize,
 }
 
+/// A key that is spread over several partitions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spread {
+    /// Its homes, and the share of new keys that each has now, 0 to 1.
+    pub homes: Vec<(Place, f64)>,
+    /// How many partitions there are.
+    pub partitions: usize,
+}
+
 /// The story of a key that has a home, a sentence each.
 pub fn of_placed(placed: &Placed) -> Vec<String> {
     let Placed { homes, naming, then, moved, now, opens } = placed;
@@ -297,6 +306,24 @@ pub fn by_slot(key: &BySlot) -> Vec<String> {
     let opens = if homes.is_empty() { *all } else { homes.len() };
     story.push(reads((opens, *all)));
     story
+}
+
+/// The story of a key that is spread, a sentence each.
+pub fn of_spread(key: &Spread) -> Vec<String> {
+    let homes: Vec<String> = key.homes.iter().map(|(place, _)| place.words()).collect();
+    let all: f64 = key.homes.iter().map(|(_, share)| share).sum();
+    let parts = key.homes.iter().map(|(place, share)| {
+        let part = if all > 0.0 { share / all } else { 1.0 / key.homes.len() as f64 };
+        format!("{} to {}", percent(part), place.number)
+    });
+    vec![
+        format!("The key is spread by pss_spread_key; its homes are {}.", listed(&homes)),
+        format!(
+            "Each row goes to one of them, in proportion to their shares of new keys: {}.",
+            listed(&parts.collect::<Vec<_>>())
+        ),
+        reads((key.homes.len(), key.partitions)),
+    ]
 }
 
 /// Where the key's partition stands now.

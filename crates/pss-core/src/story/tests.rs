@@ -147,3 +147,18 @@ fn a_slot_tells_its_homes() {
     assert!(anywhere[1].ends_with("there are no fresh weights."));
     assert_eq!(anywhere[2], "Rows of the slot may be in any partition.");
 }
+
+#[test]
+fn a_spread_key_tells_its_homes_and_their_parts() {
+    let spread = |shares: [f64; 2]| {
+        let homes = [2, 0].map(place).into_iter().zip(shares).collect();
+        of_spread(&Spread { homes, partitions: 4 })
+    };
+    let story = spread([0.3, 0.1]);
+    assert!(
+        story[0].ends_with("its homes are partition 2 (orders_p2) and partition 0 (orders_p0).")
+    );
+    assert!(story[1].ends_with(": 75.0 % to 2 and 25.0 % to 0."), "{story:?}");
+    assert_eq!(story[2], "A read by this key opens 2 of 4 partitions.");
+    assert!(spread([0.0, 0.0])[1].ends_with(": 50.0 % to 2 and 50.0 % to 0."));
+}

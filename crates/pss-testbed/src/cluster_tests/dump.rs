@@ -22,6 +22,9 @@ const TABLES: [&str; 4] = ["aaa.t", "public.t", "zzz.t", "\"We\"\"ird\".t"];
 /// One that is mapped by slot.
 const BY_SLOT: &str = "public.by_slot";
 
+/// One with a key that is spread.
+const SPREAD: &str = "public.spread";
+
 fn dump_plain(cluster: &mut Cluster, _: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("dump.sql");
@@ -77,6 +80,12 @@ fn fill(cluster: &Cluster) -> Result<Vec<String>> {
          INSERT INTO {BY_SLOT} (k, writer, seq, pss_partition) SELECT g % 7, 1, -g, g % 4 FROM generate_series(1, 28) g"
     ))?;
     digests.push(digest(&mut client, BY_SLOT)?);
+    create_sharded(&mut client, SPREAD)?;
+    client.batch_execute(&format!(
+        "SELECT pss_spread_key('{SPREAD}', 1::bigint, 3);
+         INSERT INTO {SPREAD} SELECT g % 10, 1, g FROM generate_series(1, 2000) g"
+    ))?;
+    digests.push(digest(&mut client, SPREAD)?);
     Ok(digests)
 }
 
@@ -94,6 +103,38 @@ fn restored_by_slot(client: &mut Client, before: &str) -> Result<()> {
     client.execute("SELECT pss_rebuild_map($1::text::regclass)", &[&BY_SLOT])?;
     none(client, "a look-up missed rows", &missed)?;
     none(client, "not consistent", &format!("SELECT problem FROM pss_check('{BY_SLOT}')"))
+}
+
+/// A spread key keeps its homes, and takes no other, before its map is made and after.
+fn restored_spread(client: &mut Client, before: &str) -> Result<()> {
+    ensure!(digest(client, SPREAD)? == before, "the rows of {SPREAD} differ");
+    let insert = format!("INSERT INTO {SPREAD} SELECT g % 12, 2, g FROM generate_series(1, 600) g");
+    let checks = [
+        (
+            "a look-up missed rows",
+            format!(
+            "SELECT k::text FROM (SELECT k, count(*) AS n FROM {SPREAD} GROUP BY k OFFSET 0) AS key
+             WHERE n <> (SELECT count(*) FROM {SPREAD} t WHERE t.k = key.k) LIMIT 5"
+        ),
+        ),
+        (
+            "a key got one more home",
+            format!(
+                "SELECT k::text FROM {SPREAD} GROUP BY k
+             HAVING count(DISTINCT pss_partition) > CASE k WHEN 1 THEN 3 ELSE 1 END"
+            ),
+        ),
+    ];
+    client.batch_execute(&insert)?;
+    for (problem, query) in &checks {
+        none(client, problem, query)?;
+    }
+    client.execute("SELECT pss_rebuild_map($1::text::regclass)", &[&SPREAD])?;
+    client.batch_execute(&insert)?;
+    for (problem, query) in &checks {
+        none(client, problem, query)?;
+    }
+    none(client, "not consistent", &format!("SELECT c::text FROM pss_check('{SPREAD}') AS c"))
 }
 
 /// What an administrator told of each table is configuration; and numbers go on.
@@ -124,6 +165,7 @@ fn restored(cluster: &Cluster, before: &[String]) -> Result<()> {
         )?;
     }
     restored_by_slot(&mut client, &before[TABLES.len()])?;
+    restored_spread(&mut client, &before[TABLES.len() + 1])?;
     declarations_came_along(&mut client)?;
     for table in TABLES {
         client.execute("SELECT pss_rebuild_map($1::text::regclass)", &[&table])?;

@@ -16,6 +16,7 @@ mod movers;
 mod query_log;
 mod rebalance;
 mod slots;
+mod spread;
 mod standby;
 mod worker;
 mod writer;
@@ -64,6 +65,7 @@ const TESTS: &[&[ClusterTest]] = &[
     migration::TESTS,
     rebalance::TESTS,
     slots::TESTS,
+    spread::TESTS,
     standby::TESTS,
     worker::TESTS,
     query_log::TESTS,

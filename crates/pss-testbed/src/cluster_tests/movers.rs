@@ -30,10 +30,10 @@ pub(super) const TESTS: &[ClusterTest] = &[
 ];
 
 const SESSIONS: i32 = 5;
-const KEYS: i64 = 200;
-const PARTITIONS: i32 = 4;
+pub(super) const KEYS: i64 = 200;
+pub(super) const PARTITIONS: i32 = 4;
 
-fn create(cluster: &Cluster) -> Result<()> {
+pub(super) fn create(cluster: &Cluster) -> Result<()> {
     let mut client = cluster.connect("postgres")?;
     client.batch_execute("CREATE EXTENSION pss")?;
     create_sharded(&mut client, "t")
@@ -43,24 +43,41 @@ fn create(cluster: &Cluster) -> Result<()> {
 /// of keys that have lost their rows, and its index is rebuilt.
 fn movers(cluster: &mut Cluster, context: &Context) -> Result<()> {
     create(cluster)?;
-    let reindex: String = cluster
-        .connect("postgres")?
+    let mut client = cluster.connect("postgres")?;
+    let reindex: String = client
         .query_one("SELECT format('REINDEX TABLE CONCURRENTLY %s', map) FROM pss.map_state", &[])?
         .get(0);
-    let (reindex, over, retries) = (&reindex, AtomicBool::new(false), AtomicU64::new(0));
-    let (over, retries, running) = (&over, &retries, &*cluster);
+    let reindex = |_: &mut SmallRng| reindex.clone();
+    let books = beside(cluster, context, &[&one_key, &batch, &clean, &reindex])?;
+    let moved = number(&mut client, "SELECT coalesce(sum(keys), 0)::int8 FROM pss.moves")?;
+    let cleaned = number(&mut client, "SELECT orphans FROM pss.stat_map")?;
+    println!("      {moved} keys moved and {cleaned} cleaned away");
+    ensure!(moved > 0 && cleaned > 0, "nothing was tested");
+    consistent(&mut client, "t")?;
+    for book in &books {
+        book.verify(&mut client)?;
+    }
+    Ok(())
+}
+
+/// Runs sessions beside helpers that do their work again and again.
+pub(super) fn beside(
+    cluster: &Cluster,
+    context: &Context,
+    helpers: &[&(dyn Fn(&mut SmallRng) -> String + Sync)],
+) -> Result<Vec<Books>> {
+    let (over, retries) = (&AtomicBool::new(false), &AtomicU64::new(0));
     let books = std::thread::scope(|scope| -> Result<Vec<Books>> {
         let sessions: Vec<_> = (0..SESSIONS)
             .map(|writer| {
-                scope.spawn(move || session(running, context.seed, writer, over, retries))
+                scope.spawn(move || session(cluster, context.seed, writer, over, retries))
             })
             .collect();
-        let helpers = [
-            scope.spawn(move || repeat(running, context.seed, over, one_key)),
-            scope.spawn(move || repeat(running, context.seed, over, batch)),
-            scope.spawn(move || repeat(running, context.seed, over, clean)),
-            scope.spawn(move || repeat(running, context.seed, over, |_| reindex.clone())),
-        ];
+        let helpers: Vec<_> = helpers
+            .iter()
+            .zip(context.seed..)
+            .map(|(work, seed)| scope.spawn(move || repeat(cluster, seed, over, work)))
+            .collect();
         std::thread::sleep(Duration::from_secs(context.seconds));
         over.store(true, Relaxed);
         let panicked = |_| anyhow!("a session panicked");
@@ -70,25 +87,18 @@ fn movers(cluster: &mut Cluster, context: &Context) -> Result<()> {
         }
         books
     })?;
-    let mut client = cluster.connect("postgres")?;
-    let moved = number(&mut client, "SELECT coalesce(sum(keys), 0)::int8 FROM pss.moves")?;
-    let cleaned = number(&mut client, "SELECT orphans FROM pss.stat_map")?;
     let done: u64 = books.iter().map(|b| b.transactions).sum();
     println!(
-        "      {done} transactions, {} again after 40001, beside {moved} keys moved and {cleaned} cleaned away, in {} s",
+        "      {done} transactions, {} again after 40001, in {} s",
         retries.load(Relaxed),
         context.seconds
     );
-    ensure!(moved > 0 && cleaned > 0 && done > 0, "nothing was tested");
-    consistent(&mut client, "t")?;
-    for book in &books {
-        book.verify(&mut client)?;
-    }
-    Ok(())
+    ensure!(done > 0, "nothing was tested");
+    Ok(books)
 }
 
 /// What a session has committed: how many rows of each key, and their sequence numbers.
-struct Books {
+pub(super) struct Books {
     writer: i32,
     rows: HashMap<i64, Vec<i32>>,
     next: i32,
@@ -96,7 +106,7 @@ struct Books {
 }
 
 impl Books {
-    fn verify(&self, client: &mut Client) -> Result<()> {
+    pub(super) fn verify(&self, client: &mut Client) -> Result<()> {
         let mut found: HashMap<i64, Vec<i32>> = HashMap::new();
         for row in
             client.query("SELECT k, seq FROM t WHERE writer = $1 ORDER BY seq", &[&self.writer])?
