@@ -113,8 +113,10 @@ fn unique_in_slot_mode(table: &str, keys: &[String]) -> PssError {
 
 /// The error (0A000) that a table in slot mode got a unique key.
 pub fn refuse_new_unique() -> Result<()> {
-    let found = rows(NEW_UNIQUE_KEYS, &[], |row| {
-        Ok((required::<pg_sys::Oid>(row, 1)?, required::<String>(row, 2)?))
+    let found = as_extension_owner(|| {
+        rows(NEW_UNIQUE_KEYS, &[], |row| {
+            Ok((required::<pg_sys::Oid>(row, 1)?, required::<String>(row, 2)?))
+        })
     })?;
     let Some((relation, key)) = found.into_iter().next() else { return Ok(()) };
     let table = relation_name(relation);
