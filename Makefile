@@ -13,7 +13,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 
 TESTBED = $(CARGO) run --quiet --locked --package pss-testbed --
 
-.PHONY: build install check-core test in-server-test regress isolation matrix installcheck cluster-test readme-test demo bench-forecast bench-routing simulate clean help
+.PHONY: build install check-core test in-server-test regress isolation matrix installcheck cluster-test readme-test demo bench-forecast bench-routing bench-balance simulate clean help
 
 build: ## build the extension (the default)
 	@$(TESTBED) build --pg $(PG)
@@ -68,6 +68,11 @@ simulate: ## pss and its rivals without a server: CASES= KEYS= PARTITIONS= DELAY
 		$(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(DELAY),--delay $(DELAY)) \
 		$(if $(INTERVAL),--interval $(INTERVAL)) $(if $(POLICY),--policy $(POLICY)) \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(WHY),--why)
+
+bench-balance: ## load, latency and lock waits beside foreign jobs, hash against pss: RUNS= SECONDS= OUT=
+	@$(TESTBED) bench-balance --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(CLIENTS),--clients $(CLIENTS)) $(if $(KNOWN),--known $(KNOWN)) \
+		$(if $(PERIOD),--period $(PERIOD)) $(if $(OUT),--out "$(OUT)")
 
 clean: ## remove everything built, installed below build/ and left by tests
 	@$(CARGO) clean --quiet

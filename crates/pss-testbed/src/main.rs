@@ -5,6 +5,7 @@
 //! is asked to.
 
 mod account;
+mod bench_balance;
 mod bench_forecast;
 mod bench_routing;
 mod cluster_tests;
@@ -110,6 +111,13 @@ enum Command {
         #[command(flatten)]
         wishes: bench_routing::Wishes,
     },
+    /// Insert beside foreign jobs that come and go: static hash against pss
+    BenchBalance {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        wishes: bench_balance::Wishes,
+    },
     /// Run all of them, and the tests that need no server
     Test(Server),
 }
@@ -184,6 +192,10 @@ fn execute(command: Command) -> Result<Option<Tally>> {
         }
         Command::BenchRouting { server, wishes } => {
             bench_routing::run(&Session::open(server.pg)?, &wishes)?;
+            Ok(None)
+        }
+        Command::BenchBalance { server, wishes } => {
+            bench_balance::run(&Session::open(server.pg)?, &wishes)?;
             Ok(None)
         }
         Command::Test(server) => all(server.pg).map(Some),

@@ -18,7 +18,7 @@ use super::{Bench, Burst, processor, waits};
 use crate::account::run;
 
 /// By this name the server knows pgbench's sessions.
-pub const APPLICATION: &str = "pgbench";
+const APPLICATION: &str = "pgbench";
 
 /// From this on, keys are new.
 const FIRST_NEW: u64 = 1 << 40;
@@ -105,7 +105,7 @@ fn once(
         .arg(file.path())
         .arg("postgres");
     let output = if clients > READERS {
-        let (output, seen) = waits::during(bench.cluster, || run(&mut pgbench))?;
+        let (output, seen) = waits::during(bench.cluster, APPLICATION, || run(&mut pgbench))?;
         figures.saw(case, variant.name, seen);
         output
     } else {

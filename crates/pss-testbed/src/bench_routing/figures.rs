@@ -81,7 +81,7 @@ pub struct Figures {
 
 impl Figures {
     /// Takes over what is going to be measured.
-    pub fn describe(&mut self, bench: &Bench) {
+    pub(super) fn describe(&mut self, bench: &Bench) {
         self.cases.clone_from(&bench.cases);
         self.variants = bench.variants.iter().map(|variant| variant.name).collect();
     }
@@ -128,7 +128,7 @@ impl Figures {
 }
 
 /// The middle one, or the mean of the middle two.
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = values[(values.len() - 1) / 2];

@@ -13,14 +13,14 @@
 mod bulk;
 mod cases;
 mod crowd;
-mod figures;
+pub mod figures;
 mod lookups;
 mod processor;
 mod report;
 mod rivals;
 mod sizes;
-mod variants;
-mod waits;
+pub mod variants;
+pub mod waits;
 
 use std::path::PathBuf;
 

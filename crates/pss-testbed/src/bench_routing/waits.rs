@@ -1,4 +1,4 @@
-//! What sessions of pgbench wait for: a side session looks, twenty times a second.
+//! What sessions of one application wait for: a side session looks, twenty times a second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::crowd::APPLICATION;
 use crate::server::Cluster;
 
 const PERIOD: Duration = Duration::from_millis(50);
@@ -14,11 +13,15 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// How often active sessions were seen waiting for what; `running` is no wait.
 pub type Seen = BTreeMap<String, u64>;
 
-/// Does `work`, and meanwhile looks what its sessions wait for.
-pub fn during<T>(cluster: &Cluster, work: impl FnOnce() -> Result<T>) -> Result<(T, Seen)> {
+/// Does `work`, and meanwhile looks what the active sessions of `application` wait for.
+pub fn during<T>(
+    cluster: &Cluster,
+    application: &str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Seen)> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(cluster, &over));
+        let watcher = scope.spawn(|| watch(cluster, application, &over));
         let done = work();
         over.store(true, Ordering::Relaxed);
         let seen = watcher.join().map_err(|_| anyhow!("the watcher panicked"))??;
@@ -26,7 +29,7 @@ pub fn during<T>(cluster: &Cluster, work: impl FnOnce() -> Result<T>) -> Result<
     })
 }
 
-fn watch(cluster: &Cluster, over: &AtomicBool) -> Result<Seen> {
+fn watch(cluster: &Cluster, application: &str, over: &AtomicBool) -> Result<Seen> {
     let mut client = cluster.connect("postgres")?;
     let look = client.prepare(
         "SELECT coalesce(wait_event_type || ':' || wait_event, 'running'), count(*)
@@ -34,7 +37,7 @@ fn watch(cluster: &Cluster, over: &AtomicBool) -> Result<Seen> {
     )?;
     let mut seen = Seen::new();
     while !over.load(Ordering::Relaxed) {
-        for row in client.query(&look, &[&APPLICATION])? {
+        for row in client.query(&look, &[&application])? {
             *seen.entry(row.get(0)).or_default() += row.get::<_, i64>(1).unsigned_abs();
         }
         std::thread::sleep(PERIOD);

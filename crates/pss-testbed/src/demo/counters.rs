@@ -45,7 +45,7 @@ impl Sampler {
 
     /// Reads, and returns what came since the last reading; nothing at the first.
     pub fn window(&mut self) -> Result<Option<Window>> {
-        let counters = self.counters()?;
+        let counters = read(&mut self.client, &self.oids)?;
         let end = self.start.elapsed().as_secs_f64();
         let last = self.last.replace((end, counters.clone()));
         let Some((begin, earlier)) = last else { return Ok(None) };
@@ -66,39 +66,39 @@ impl Sampler {
             forecast_for,
         }))
     }
+}
 
-    fn counters(&mut self) -> Result<Vec<Counters>> {
-        let rows = self.client.query(
-            "SELECT t.n_tup_ins, t.n_tup_upd, t.n_tup_del, coalesce(t.idx_tup_fetch, 0), t.seq_tup_read,
-                    coalesce(io.heap_blks_read, 0) + coalesce(io.idx_blks_read, 0)
-                        + coalesce(io.toast_blks_read, 0) + coalesce(io.tidx_blks_read, 0)
-             FROM unnest($1::oid[]) WITH ORDINALITY AS leaf (oid, place)
-             JOIN pg_stat_user_tables t ON t.relid = leaf.oid
-             JOIN pg_statio_user_tables io ON io.relid = leaf.oid
-             ORDER BY place",
-            &[&self.oids],
-        )?;
-        anyhow::ensure!(rows.len() == self.oids.len(), "a partition has no statistics");
-        rows.iter()
-            .map(|row| {
-                let n =
-                    |i: usize| u64::try_from(row.get::<_, i64>(i)).context("a counter is negative");
-                Ok(Counters {
-                    inserted: n(0)?,
-                    updated: n(1)?,
-                    deleted: n(2)?,
-                    index_fetched: n(3)?,
-                    sequentially_read: n(4)?,
-                    blocks_read: n(5)?,
-                    busy_us: 0,
-                })
+/// The server's counters of the tables with these OIDs, in their order.
+pub fn read(client: &mut Client, oids: &[u32]) -> Result<Vec<Counters>> {
+    let rows = client.query(
+        "SELECT t.n_tup_ins, t.n_tup_upd, t.n_tup_del, coalesce(t.idx_tup_fetch, 0), t.seq_tup_read,
+                coalesce(io.heap_blks_read, 0) + coalesce(io.idx_blks_read, 0)
+                    + coalesce(io.toast_blks_read, 0) + coalesce(io.tidx_blks_read, 0)
+         FROM unnest($1::oid[]) WITH ORDINALITY AS leaf (oid, place)
+         JOIN pg_stat_user_tables t ON t.relid = leaf.oid
+         JOIN pg_statio_user_tables io ON io.relid = leaf.oid
+         ORDER BY place",
+        &[&oids],
+    )?;
+    anyhow::ensure!(rows.len() == oids.len(), "a partition has no statistics");
+    rows.iter()
+        .map(|row| {
+            let n = |i: usize| u64::try_from(row.get::<_, i64>(i)).context("a counter is negative");
+            Ok(Counters {
+                inserted: n(0)?,
+                updated: n(1)?,
+                deleted: n(2)?,
+                index_fetched: n(3)?,
+                sequentially_read: n(4)?,
+                blocks_read: n(5)?,
+                busy_us: 0,
             })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 /// Cost of all that was counted.
-fn cost(costs: &CostModel, counted: &Counters) -> f64 {
+pub fn cost(costs: &CostModel, counted: &Counters) -> f64 {
     costs.insert * counted.inserted as f64
         + costs.update * counted.updated as f64
         + costs.delete * counted.deleted as f64
@@ -108,10 +108,10 @@ fn cost(costs: &CostModel, counted: &Counters) -> f64 {
 }
 
 /// max / mean - 1 of one window's loads; nothing if there was no load.
-pub fn imbalance(load: &[f64; PARTITIONS]) -> Option<f64> {
+pub fn imbalance(load: &[f64]) -> Option<f64> {
     let sum: f64 = load.iter().sum();
     let max = load.iter().copied().fold(0.0, f64::max);
-    (sum > 0.0).then(|| max * PARTITIONS as f64 / sum - 1.0)
+    (sum > 0.0).then(|| max * load.len() as f64 / sum - 1.0)
 }
 
 /// Mean of max / mean - 1 of a twin over the windows that ended after `from` seconds.

@@ -4,15 +4,15 @@
 //! that got the same rows and the same foreign load. Partitions of one server share its
 //! processors and its log: the demo shows placement, not speed, and must say so.
 
-mod counters;
+pub mod counters;
 pub mod flights;
 mod foreign;
 mod picture;
-mod player;
+pub mod player;
 mod report;
 mod screen;
 pub mod simulate;
-mod twins;
+pub mod twins;
 
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;

@@ -123,19 +123,9 @@ pub fn read(
     clock: &Clock,
     end: f64,
 ) -> Result<()> {
-    // One row read by index costs the same whatever the size of the table; no other plan may.
-    client.batch_execute(
-        "SET enable_seqscan = off; SET enable_bitmapscan = off;
-         SET enable_indexonlyscan = off; SET enable_sort = off;",
-    )?;
     let look_ups: Vec<Statement> = leaves
         .iter()
-        .map(|leaf| {
-            let name = &leaf.name;
-            client.prepare(&format!(
-                "SELECT count(miles) FROM (SELECT miles FROM {name} ORDER BY flight LIMIT $1) AS few"
-            ))
-        })
+        .map(|leaf| prepare_reads(&mut client, &leaf.name, "flight", "miles"))
         .collect::<Result<_, _>>()?;
     let flush = client.prepare("SELECT pg_stat_force_next_flush()")?;
     let cost = CostModel::default().index_fetch;
@@ -158,6 +148,24 @@ pub fn read(
             return Ok(());
         }
     }
+}
+
+/// Prepares a statement that reads so many rows ($1) of a table by the index on `key`: a foreign
+/// load of known cost.
+pub fn prepare_reads(
+    client: &mut Client,
+    table: &str,
+    key: &str,
+    column: &str,
+) -> Result<Statement> {
+    // One row read by index costs the same whatever the size of the table; no other plan may.
+    client.batch_execute(
+        "SET enable_seqscan = off; SET enable_bitmapscan = off;
+         SET enable_indexonlyscan = off; SET enable_sort = off;",
+    )?;
+    Ok(client.prepare(&format!(
+        "SELECT count({column}) FROM (SELECT {column} FROM {table} ORDER BY {key} LIMIT $1) AS few"
+    ))?)
 }
 
 /// Cost units of a partition's foreign load from `begin` to `end` seconds.
