@@ -94,10 +94,12 @@ fn amount(coefficient: Coefficient, value: f64) -> String {
 
 /// What the policies have lately come to, in words; nothing while that is unknown.
 fn evidence(scores: Option<Scores>) -> String {
-    let Some(Scores { capacity, reactive, forecast, .. }) = scores else { return String::new() };
+    let Some(Scores { capacity, reactive, forecast, planned, .. }) = scores else {
+        return String::new();
+    };
     format!(
-        "; lately max / mean of utilization - 1 would have been {forecast:.3} by forecasts, \
-         {reactive:.3} by the last measured loads, {capacity:.3} by capacity"
+        "; lately max / mean of utilization - 1 would have been {planned:.3} by a plan over \
+         keys' lives, {forecast:.3} by forecasts, {reactive:.3} by the last measured loads, {capacity:.3} by capacity"
     )
 }
 

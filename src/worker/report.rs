@@ -237,17 +237,23 @@ pub fn match_forecasts(
 /// of an earlier one, what hindsight now says.
 pub fn score(relation: pg_sys::Oid, at: pg_sys::TimestampTz, balance: &Balance) -> Result<()> {
     let Balance { load, scores, hindsight } = balance;
-    let policies =
-        [scores.achieved, scores.capacity, scores.fewest, scores.reactive, scores.forecast];
+    let policies = [
+        scores.achieved,
+        scores.capacity,
+        scores.fewest,
+        scores.reactive,
+        scores.forecast,
+        scores.planned,
+    ];
     if !load.is_finite() || policies.iter().any(|score| !score.is_finite()) {
         return Ok(());
     }
-    let [achieved, capacity, fewest, reactive, forecast] = policies;
+    let [achieved, capacity, fewest, reactive, forecast, planned] = policies;
     catalog::as_extension_owner(|| {
         Spi::run_with_args(
             "INSERT INTO pss.score (relation, scored_at, load, achieved, static, fewest, reactive, forecast,
-                                    policy, floor, authority)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, COALESCE(o.policy, 'capacity'),
+                                    planned, policy, floor, authority)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, COALESCE(o.policy, 'capacity'),
                     COALESCE(o.floor, 0), COALESCE(o.authority, 0)
              FROM (SELECT) AS one
              LEFT JOIN pss.outlook o ON o.relation OPERATOR(pg_catalog.=) $1
@@ -261,6 +267,7 @@ pub fn score(relation: pg_sys::Oid, at: pg_sys::TimestampTz, balance: &Balance) 
                 fewest.into(),
                 reactive.into(),
                 forecast.into(),
+                planned.into(),
             ],
         )?;
         let Some((of, oracle)) = hindsight.filter(|(_, oracle)| oracle.is_finite()) else {

@@ -18,8 +18,8 @@ const ROWS: [&str; 11] = [
     "cost_change (relation, changed_at, partitions, factors) SELECT $1, at, '{0}', '{1}'",
     "forecast (relation, partition, made_at, horizon, model, value)
      SELECT $1, 0, at, '5 min', 'naive', 1",
-    "score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, policy, floor, authority)
-     SELECT $1, at, 1, 0, 0, 0, 0, 0, 'capacity', 0, 1",
+    "score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, planned, policy, floor, authority)
+     SELECT $1, at, 1, 0, 0, 0, 0, 0, 0, 'capacity', 0, 1",
     "metric (relation, at, partition, metric, value) SELECT $1, at, 0, 'queue', 1",
     "expectation (relation, partition, load, begins_at, ends_at, declared_by)
      SELECT $1, 0, 1, at - interval '1 min', at, 'nobody'",

@@ -12,13 +12,13 @@ SELECT count(*) FROM pss_distribute_table('idle', 'k', 2);
 BEGIN;
 LOCK TABLE pss.score IN EXCLUSIVE MODE;
 DELETE FROM pss.score;
-INSERT INTO pss.score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, oracle, policy, floor, authority)
-VALUES ('t', now() - interval '1 min', 10, 0.4, 1.0, 1.0, 0.6, 0.4, 0.2, 'forecast', 0.1, 0.5),
-       ('t', now() - interval '2 min', 30, 0.2, 0.6, 0.8, 0.6, 0.2, 0.2, 'forecast', 0.1, 0.5),
-       ('t', now() - interval '10 s', 40, 0.9, 0.9, 0.9, 0.9, 0.9, NULL, 'forecast', 0.1, 0.5),
-       ('t', now() - interval '30 min', 40, 0.5, 0.5, 0.5, 0.5, 0.5, 0.49, 'capacity', 0.3, 0.3),
-       ('t', now() - interval '2 h', 80, 0.9, 0.7, 0.7, 0.7, 0.7, 0.2, 'reactive', 0, 1),
-       ('t', now() - interval '3 days', 160, 0, 0, 0, 0, 0, 0, 'capacity', 0, 0);
+INSERT INTO pss.score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, planned, oracle, policy, floor, authority)
+VALUES ('t', now() - interval '1 min', 10, 0.4, 1.0, 1.0, 0.6, 0.4, 0.3, 0.2, 'forecast', 0.1, 0.5),
+       ('t', now() - interval '2 min', 30, 0.2, 0.6, 0.8, 0.6, 0.2, 0.3, 0.2, 'forecast', 0.1, 0.5),
+       ('t', now() - interval '10 s', 40, 0.9, 0.9, 0.9, 0.9, 0.9, 0.7, NULL, 'planned', 0.1, 0.5),
+       ('t', now() - interval '30 min', 40, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.49, 'capacity', 0.3, 0.3),
+       ('t', now() - interval '2 h', 80, 0.9, 0.7, 0.7, 0.7, 0.7, 0.7, 0.2, 'reactive', 0, 1),
+       ('t', now() - interval '3 days', 160, 0, 0, 0, 0, 0, 0, 0, 'capacity', 0, 0);
 SELECT * FROM pss.stat_balance;
 UPDATE pss.outlook SET policy = 'reactive';
 SELECT relation, policy, recent, mean, used, in_use, n, now() - since > interval '2 days' AS old FROM pss.stat_policy;
@@ -76,8 +76,8 @@ SELECT relation, span, n FROM pss.stat_balance WHERE span = '10 min';
 -- Hindsight knows an earlier one only now.
 DELETE FROM pss.score;
 SELECT play(30);
-INSERT INTO pss.score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, policy, floor, authority)
-SELECT DISTINCT relation, sampled_at, 1, 1, 1, 1, 1, 1, 'capacity', 0, 1 FROM pss.sample
+INSERT INTO pss.score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, planned, policy, floor, authority)
+SELECT DISTINCT relation, sampled_at, 1, 1, 1, 1, 1, 1, 1, 'capacity', 0, 1 FROM pss.sample
 WHERE relation = 't'::regclass AND sampled_at > clock_timestamp() - interval '11 min';
 SELECT count(*) FROM pss_refresh();
 SELECT count(*), bool_and(oracle >= 0) AS sound FROM pss.score WHERE oracle IS NOT NULL;
