@@ -27,7 +27,7 @@ COMMENT ON COLUMN pss.score.static IS 'new keys in proportion to capacity, as ha
 COMMENT ON COLUMN pss.score.fewest IS 'new keys to the partition with the fewest keys so far, relative to capacity';
 COMMENT ON COLUMN pss.score.reactive IS 'water-filling on the last measured loads, without forecasts';
 COMMENT ON COLUMN pss.score.forecast IS 'water-filling on forecasts';
-COMMENT ON COLUMN pss.score.planned IS 'a plan over the time that keys live, on forecasts';
+COMMENT ON COLUMN pss.score.planned IS 'by a plan over the time that keys live, on forecasts';
 COMMENT ON COLUMN pss.score.oracle IS 'the same keys placed in hindsight, by the loads that came while they lived; NULL: not yet known';
 COMMENT ON COLUMN pss.score.policy IS 'the policy in use: capacity, reactive, forecast or planned';
 COMMENT ON COLUMN pss.score.floor IS 'see pss.outlook';
