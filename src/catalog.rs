@@ -109,12 +109,6 @@ impl ShardedTable {
         self.partitions.last().map_or(0, |p| usize::from(p.number) + 1)
     }
 
-    /// The partitions that rows of a key with this hash may be in; `None`: it is not spread.
-    pub fn homes_of(&self, hash48: u64) -> Option<&[u16]> {
-        let at = self.spread.binary_search_by_key(&hash48, |key| key.hash48).ok()?;
-        Some(&self.spread[at].homes)
-    }
-
     /// Shares in proportion to the capacity of the partitions in service.
     pub fn capacity_shares(&self) -> Vec<f64> {
         let shares = |serves: fn(&Partition) -> bool| {

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::catalog::as_extension_owner;
+use crate::catalog::{ShardedTable, as_extension_owner};
 use crate::error::Result;
 use crate::{latest, map};
 
@@ -18,6 +18,14 @@ pub struct Spread {
     pub hash48: u64,
     /// Its partitions, the first one first; at least two when it was spread.
     pub homes: Vec<u16>,
+}
+
+impl ShardedTable {
+    /// The partitions that rows of a key with this hash may be in; `None`: it is not spread.
+    pub fn homes_of(&self, hash48: u64) -> Option<&[u16]> {
+        let at = self.spread.binary_search_by_key(&hash48, |key| key.hash48).ok()?;
+        Some(&self.spread[at].homes)
+    }
 }
 
 /// The spread keys of a table as they are now, by hash.

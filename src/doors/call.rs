@@ -203,11 +203,16 @@ fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<
     let meta = meta_for_select(relation)?;
     let Some(key) = key else { return Ok(None) };
     let key = key.datum(&meta)?;
-    let spread = meta.table.homes_of(hash48(meta.key.hash(key))).is_some();
-    if spread || meta.table.mapping == Mapping::Slot {
+    if has_several_homes(&meta, key) {
         return Ok(locate_among(&meta, key).map(i32::from));
     }
     Ok(find_home(&meta, key).map(|(partition, _)| i32::from(partition)))
+}
+
+/// Whether rows of the key may be in several partitions: in slot mode, or if it is spread.
+pub fn has_several_homes(meta: &Meta, key: pg_sys::Datum) -> bool {
+    meta.table.mapping == Mapping::Slot
+        || meta.table.homes_of(hash48(meta.key.hash(key))).is_some()
 }
 
 /// The partition that holds every row of a key with several homes, in slot mode or spread: its only
@@ -231,10 +236,10 @@ fn locate_among(meta: &Meta, key: pg_sys::Datum) -> Option<u16> {
     }
 }
 
-/// Home and virtual key of a data key, as the running statement's snapshot sees them. In slot mode
-/// only if its slot has one home alone, without a virtual key.
+/// Home and virtual key of a data key, as the running statement's snapshot sees them. In slot mode,
+/// and of a key that is spread, only if there is one home alone, without a virtual key.
 pub fn find_home(meta: &Meta, key: pg_sys::Datum) -> Option<(u16, i64)> {
-    if meta.table.mapping == Mapping::Slot {
+    if has_several_homes(meta, key) {
         return match homes::of(meta, key) {
             Homes::In(homes) if homes.len() == 1 => Some((homes[0], 0)),
             _ => None,

@@ -9,9 +9,9 @@ use pgrx::prelude::*;
 use pss_core::control::{Declaration, Timetable};
 
 use super::{MOST, finite, partition_of};
-use crate::catalog::{self, Mapping, ShardedTable};
+use crate::catalog::{self, ShardedTable};
 use crate::clock::{self, timestamp};
-use crate::doors::call::{Key, find_home};
+use crate::doors::call::{Key, find_home, has_several_homes};
 use crate::error::{OrRaise, PssError, Result, invalid_argument, null_argument};
 use crate::meta::{self, Meta};
 use crate::rights;
@@ -67,12 +67,12 @@ fn expect_key(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>, claim: Claim)
     let key = key.ok_or_else(|| null_argument("data_key"))?.datum(&meta)?;
     let Some((partition, _)) = find_home(&meta, key) else {
         let name = catalog::relation_name(meta.table.relation);
-        if meta.table.mapping == Mapping::Slot {
+        if has_several_homes(&meta, key) {
             return Err(PssError::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("data key has no partition of its own in table {name}"),
             )
-            .detail("With mapping \"slot\" its rows may be in several partitions.")
+            .detail("Its rows may be in several partitions: the table is mapped by slot, or the key is spread.")
             .hint("Name a partition: pss_expect()."));
         }
         return Err(PssError::new(

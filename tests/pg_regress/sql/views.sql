@@ -10,7 +10,7 @@ SELECT relation, changed FROM pss_refresh() ORDER BY relation::text;
 -- Every view of the schema, with its columns.
 SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum) AS columns
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-WHERE c.relnamespace = 'pss'::regnamespace AND c.relkind = 'v' AND c.relname <> 'hot_keys'
+WHERE c.relnamespace = 'pss'::regnamespace AND c.relkind = 'v'
 GROUP BY c.relname ORDER BY c.relname COLLATE "C";
 
 SELECT relation, key_column, mapping, partitions, epoch, age < interval '1 hour' AS fresh
