@@ -37,13 +37,15 @@ COMMENT ON COLUMN pss.calibration.explained IS 'part of the variation of stateme
 COMMENT ON COLUMN pss.calibration.error_left IS 'squared error of what they foretold, as a part of that by the default costs; at most 0.8 to use them';
 
 CREATE TABLE pss.cost_change (
-    relation   regclass           NOT NULL,
-    changed_at timestamptz        NOT NULL,
-    partitions int[]              NOT NULL,
-    factors    double precision[] NOT NULL,
+    relation      regclass           NOT NULL,
+    changed_at    timestamptz        NOT NULL,
+    history_until timestamptz        NOT NULL,
+    partitions    int[]              NOT NULL,
+    factors       double precision[] NOT NULL,
     PRIMARY KEY (relation, changed_at)
 );
-COMMENT ON TABLE pss.cost_change IS 'changes of the costs in use, kept for pss.history_retention; what was measured before is in another unit';
+COMMENT ON TABLE pss.cost_change IS 'changes of the costs in use, kept for pss.history_retention';
+COMMENT ON COLUMN pss.cost_change.history_until IS 'buckets of pss.history that begin before are in the unit of earlier costs';
 COMMENT ON COLUMN pss.cost_change.factors IS 'by partition: what the recent foreign load comes to by the new costs, as a multiple of what it was by the old';
 
 CREATE FUNCTION pss_default_costs()

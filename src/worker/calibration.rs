@@ -2,9 +2,9 @@
 //!
 //! Load that was measured with other costs is in another unit, and two units must never meet in
 //! one series. So costs in use change seldom (`pss_core::calibrate::adopt`, or because somebody
-//! set them), each change is an event, a memory learns anew from the counters in pss.sample
-//! (which know no costs), and pss.history, of which the counters are gone, is read with the factor
-//! by which the change raised each partition's recent load.
+//! set them), and each change is an event. A memory learns anew from the counters in pss.sample,
+//! which know no costs; the loads beside them are computed again. pss.history, of which the counters
+//! are gone, is read with the factor by which the change raised each partition's recent load.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -26,19 +26,34 @@ pub fn settle(table: &ShardedTable) -> Result<()> {
     if wanted == costs.in_use {
         return Ok(());
     }
-    let factors = factors(table, costs.in_use, wanted)?;
+    let Recount { factors, at, partitions, loads } = recount(table, costs.in_use, wanted)?;
     let relation = table.relation;
     let numbers: Vec<i32> = table.numbers().map(i32::from).collect();
     let now = timestamp(clock::now());
     catalog::as_extension_owner(|| {
+        Spi::run_with_args(
+            "UPDATE pss.sample s SET foreign_load = u.load
+             FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.timestamptz[]),
+                             pg_catalog.unnest($3::pg_catalog.int4[]),
+                             pg_catalog.unnest($4::pg_catalog.float8[])) AS u (at, partition, load)
+             WHERE s.relation OPERATOR(pg_catalog.=) $1
+               AND s.sampled_at OPERATOR(pg_catalog.=) u.at
+               AND s.partition OPERATOR(pg_catalog.=) u.partition",
+            &[relation.into(), at.into(), partitions.into(), loads.into()],
+        )?;
         Spi::run_with_args(
             "INSERT INTO pss.calibration (relation, in_use) VALUES ($1, $2)
              ON CONFLICT (relation) DO UPDATE SET in_use = excluded.in_use",
             &[relation.into(), wanted.to_vec().into()],
         )?;
         Spi::run_with_args(
-            "INSERT INTO pss.cost_change (relation, changed_at, partitions, factors)
-             VALUES ($1, $2, $3, $4)",
+            "INSERT INTO pss.cost_change (relation, changed_at, history_until, partitions, factors)
+             VALUES ($1, $2, COALESCE((
+                 SELECT pg_catalog.max(h.bucket) OPERATOR(pg_catalog.+) '5 min'::pg_catalog.interval
+                 FROM pss.history h WHERE h.relation OPERATOR(pg_catalog.=) $1
+                   AND h.source OPERATOR(pg_catalog.=) 'sample'), (
+                 SELECT pg_catalog.date_bin('5 min', pg_catalog.min(s.sampled_at), '2000-01-01 00:00+00')
+                 FROM pss.sample s WHERE s.relation OPERATOR(pg_catalog.=) $1), $2), $3, $4)",
             &[relation.into(), now.into(), numbers.into(), factors.clone().into()],
         )?;
         // What they forecast would be compared with loads in the new unit.
@@ -89,32 +104,48 @@ fn by_name(costs: &ByEvent<f64>) -> serde_json::Value {
     Event::ALL.iter().zip(costs).map(|(event, cost)| (event.name(), json!(cost))).collect()
 }
 
-/// By position: what the foreign load of the samples that a replay reads comes to by the new
-/// costs, as a multiple of what it was. A partition without any has the whole table's factor.
-fn factors(table: &ShardedTable, old: ByEvent<f64>, new: ByEvent<f64>) -> Result<Vec<f64>> {
+/// What the samples that a replay reads come to by other costs.
+#[derive(Default)]
+struct Recount {
+    /// By position: their foreign load as a multiple of what it was. A partition without any has
+    /// the whole table's factor.
+    factors: Vec<f64>,
+    /// Of each sample with a load: its time, partition number and foreign load, now.
+    at: Vec<TimestampWithTimeZone>,
+    partitions: Vec<i32>,
+    loads: Vec<f64>,
+}
+
+fn recount(table: &ShardedTable, old: ByEvent<f64>, new: ByEvent<f64>) -> Result<Recount> {
     let interval_us = i64::from(guc::SAMPLE_INTERVAL.get()) * 1000;
     let n = table.partitions.len();
-    let mut meters = [old, new].map(|costs| vec![Meter::new(costs::model(costs), interval_us); n]);
+    let meters = |costs| vec![Meter::new(costs::model(costs), interval_us); n];
+    let (mut before, mut after) = (meters(old), meters(new));
     let mut work = vec![[0.0; 2]; n];
+    let mut recount = Recount::default();
     sampler::replay(table, None, |at, readings| {
         for reading in readings {
-            let position = table.partitions.iter().position(|p| p.number == reading.partition);
-            let Some(i) = position else { continue };
-            for (meters, work) in meters.iter_mut().zip(&mut work[i]) {
-                if let Some(l) = meters[i].sample(at, reading.counters, reading.own_rows) {
-                    *work += (l.foreign + reading.metric_load) * l.seconds;
-                }
+            let position = table.partitions.binary_search_by_key(&reading.partition, |p| p.number);
+            let Ok(i) = position else { continue };
+            let sample = |m: &mut Meter| m.sample(at, reading.counters, reading.own_rows);
+            if let (Some(b), Some(a)) = (sample(&mut before[i]), sample(&mut after[i])) {
+                let load = a.foreign + reading.metric_load;
+                work[i][0] += (b.foreign + reading.metric_load) * b.seconds;
+                work[i][1] += load * a.seconds;
+                recount.at.push(timestamp(at));
+                recount.partitions.push(i32::from(reading.partition));
+                recount.loads.push(load);
             }
         }
         Ok(())
     })?;
-    let [before, after] = [0, 1].map(|side| work.iter().map(|w| w[side]).sum::<f64>());
     let ratio = |[before, after]: [f64; 2], otherwise: f64| {
         let ratio = after / before;
         if before > 0.0 && ratio.is_finite() { ratio } else { otherwise }
     };
-    let whole = ratio([before, after], 1.0);
-    Ok(work.into_iter().map(|w| ratio(w, whole)).collect())
+    let whole = ratio([0, 1].map(|side| work.iter().map(|w| w[side]).sum()), 1.0);
+    recount.factors = work.into_iter().map(|w| ratio(w, whole)).collect();
+    Ok(recount)
 }
 
 /// Writes what has been learnt, and adopts it if that pays and is wanted; the next cycle settles.
@@ -156,7 +187,7 @@ fn to_adopt(table: &ShardedTable, fit: &Fit) -> Result<Option<ByEvent<f64>>> {
 
 /// Factors that bring loads which were measured with earlier costs into today's unit.
 pub struct Rescale {
-    /// When; partition numbers, ascending; their factors. Newest first.
+    /// Until when history is in the earlier unit; partition numbers, ascending; their factors.
     changes: Vec<(pg_sys::TimestampTz, Vec<i32>, Vec<f64>)>,
 }
 
@@ -165,7 +196,7 @@ impl Rescale {
     pub fn of(relation: pg_sys::Oid) -> Result<Rescale> {
         catalog::read(|client| {
             let rows = client.select(
-                "SELECT changed_at, partitions, factors FROM pss.cost_change
+                "SELECT history_until, partitions, factors FROM pss.cost_change
                  WHERE relation OPERATOR(pg_catalog.=) $1 ORDER BY changed_at DESC",
                 None,
                 &[relation.into()],
@@ -183,7 +214,7 @@ impl Rescale {
 
     /// What a load of partition `number` that was measured from `start` on is multiplied by.
     pub fn factor(&self, number: i32, start: pg_sys::TimestampTz) -> f64 {
-        let later = self.changes.iter().take_while(|(at, ..)| *at > start);
+        let later = self.changes.iter().filter(|(until, ..)| *until > start);
         let factor = later.map(|(_, numbers, factors)| {
             let position = numbers.binary_search(&number).ok();
             position.and_then(|i| factors.get(i)).copied().unwrap_or(1.0)

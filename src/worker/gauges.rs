@@ -63,9 +63,8 @@ impl Gauges {
         // What is not stored here (its size is not known) does not use what is here.
         let here = self.uses.iter().map(|used| (!used.storage.is_nan()).then_some(used));
         let scarcest = here.map(|used| used.and_then(|used| used.utilization(&room)));
-        let (utilization, scarcest): (Vec<_>, Vec<_>) = scarcest
-            .map(|scarcest| (scarcest.map(|s| s.0), scarcest.map(|s| s.1.name())))
-            .unzip();
+        let (utilization, scarcest): (Vec<_>, Vec<_>) =
+            scarcest.map(|scarcest| (scarcest.map(|s| s.0), scarcest.map(|s| s.1.name()))).unzip();
         catalog::as_extension_owner(|| {
             Ok(Spi::run_with_args(
                 "INSERT INTO pss.load_vector
@@ -101,9 +100,5 @@ fn room() -> Resources {
     let cpus = std::thread::available_parallelism().map_or(f64::NAN, |n| n.get() as f64);
     // SAFETY: a setting, fixed since the server's start.
     let buffers = f64::from(unsafe { pg_sys::NBuffers });
-    Resources {
-        cpu: cpus * 1e6,
-        memory: buffers * f64::from(pg_sys::BLCKSZ),
-        ..Resources::UNKNOWN
-    }
+    Resources { cpu: cpus * 1e6, memory: buffers * f64::from(pg_sys::BLCKSZ), ..Resources::UNKNOWN }
 }

@@ -15,7 +15,8 @@ const ROWS: [&str; 11] = [
      SELECT $1, 0, at, 0, 0, 0, 0, 0, 0, 0, 0, 0",
     "history (relation, partition, bucket, foreign_load, seconds)
      SELECT $1, 0, date_bin('5 min', at, '2000-01-01 00:00+00'), 1, 300",
-    "cost_change (relation, changed_at, partitions, factors) SELECT $1, at, '{0}', '{1}'",
+    "cost_change (relation, changed_at, history_until, partitions, factors)
+     SELECT $1, at, at, '{0}', '{1}'",
     "forecast (relation, partition, made_at, horizon, model, value)
      SELECT $1, 0, at, '5 min', 'naive', 1",
     "score (relation, scored_at, load, achieved, static, fewest, reactive, forecast, planned, policy, floor, authority)

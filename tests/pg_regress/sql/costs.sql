@@ -107,6 +107,9 @@ SELECT relation FROM pss_refresh();
 SELECT event, default_cost, override, in_use FROM pss.costs WHERE override IS NOT NULL;
 SELECT * FROM foreseen;
 SELECT relation, message FROM pss.events WHERE kind = 'costs';
+-- What was measured before is computed again.
+SELECT partition, round(foreign_load) AS foreign_load FROM pss.sample
+WHERE sampled_at = now() - interval '10 s' ORDER BY 1;
 SELECT count(*) FROM pss.forecast WHERE value = 7;
 -- What is measured is in another unit from now on: by this much, for what has no counters any more.
 SELECT partitions, ARRAY(SELECT round(f::numeric, 2) FROM unnest(factors) f) AS factors FROM pss.cost_change;

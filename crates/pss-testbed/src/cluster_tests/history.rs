@@ -60,7 +60,7 @@ fn history_survives(cluster: &mut Cluster, _: &Context) -> Result<()> {
     client.batch_execute("UPDATE pss.history SET foreign_load = foreign_load / 2")?;
     let halved = error(cluster)?;
     client.batch_execute(
-        "INSERT INTO pss.cost_change VALUES ('t', now(), '{0,1,2,3}', '{2,2,2,2}')",
+        "INSERT INTO pss.cost_change VALUES ('t', now(), now(), '{0,1,2,3}', '{2,2,2,2}')",
     )?;
     let rescaled = error(cluster)?;
     client.batch_execute("DELETE FROM pss.history")?;
