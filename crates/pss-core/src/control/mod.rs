@@ -215,8 +215,9 @@ impl Controller {
         let committed = self.cohorts.committed_over(window);
         let volume = self.cohorts.controllable_over(window);
         let shares = match reason {
-            Reason::Planned => self.planned(&view),
-            Reason::Forecast | Reason::Reactive => {
+            // The plan may have been best until keys lived less than a cycle: then none is made.
+            Reason::Planned if !view.trusted.is_empty() => self.planned(&view),
+            Reason::Planned | Reason::Forecast | Reason::Reactive => {
                 let base: Vec<f64> =
                     foreign.iter().zip(&committed).map(|([f, ..], c)| f + c).collect();
                 self.towards(&base, volume, settings)
