@@ -11,12 +11,9 @@ COMMENT ON SCHEMA pss IS 'catalog and views of the pss extension (predictive sha
 -- Configuration (dumped) -----------------------------------------------------
 
 CREATE TABLE pss.node (
-    node     name             PRIMARY KEY,
-    capacity double precision NOT NULL DEFAULT 1
-             CHECK (capacity OPERATOR(pg_catalog.>) 0 AND capacity OPERATOR(pg_catalog.<) 'infinity')
+    node name PRIMARY KEY
 );
 COMMENT ON TABLE pss.node IS 'servers that hold partitions; "local" is this one';
-COMMENT ON COLUMN pss.node.capacity IS 'load the node can carry, relative to the others';
 INSERT INTO pss.node (node) VALUES ('local');
 
 CREATE TABLE pss.sharded_table (

@@ -82,11 +82,12 @@ GRANT SELECT ON pss.partitions TO PUBLIC;
 
 CREATE VIEW pss.nodes WITH (security_barrier) AS
 SELECT n.node,
-       n.capacity,
+       c.capacity,
        pg_catalog.count(p.partition) AS partitions,
        pg_catalog.count(DISTINCT p.relation) AS tables,
        pg_catalog.round(pg_catalog.sum(s.load)::pg_catalog.numeric, 1) AS load
 FROM pss.node n
+LEFT JOIN pss.node_capacity c ON c.node OPERATOR(pg_catalog.=) n.node
 LEFT JOIN pss.partition p ON p.node OPERATOR(pg_catalog.=) n.node
                          AND pg_catalog.has_table_privilege(p.relation, 'SELECT')
 LEFT JOIN LATERAL (
@@ -96,9 +97,10 @@ LEFT JOIN LATERAL (
       AND s.sampled_at OPERATOR(pg_catalog.=) (
           SELECT pg_catalog.max(x.sampled_at) FROM pss.sample x
           WHERE x.relation OPERATOR(pg_catalog.=) p.relation)) AS s ON true
-GROUP BY n.node, n.capacity
+GROUP BY n.node, c.capacity
 ORDER BY n.node;
-COMMENT ON VIEW pss.nodes IS 'servers, and the load of their partitions now';
+COMMENT ON VIEW pss.nodes IS 'servers, and the load of their partitions now; pss.capacity has their resources';
+COMMENT ON COLUMN pss.nodes.capacity IS 'load that its partitions can carry together, in the unit of their capacity; NULL: as much as they can';
 GRANT SELECT ON pss.nodes TO PUBLIC;
 
 CREATE VIEW pss.forecasts WITH (security_barrier) AS

@@ -4,6 +4,8 @@
 //! Reads use the latest snapshot, not the transaction's: which partitions
 //! exist and where the map is must not depend on when a transaction began.
 
+mod partition;
+
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
@@ -11,26 +13,13 @@ use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 use pss_core::forecast::Method;
 use pss_core::slots::SlotTable;
+use pss_core::topology::Topology;
 
 use crate::clock::timestamp;
 use crate::error::{PssError, Result, invalid_argument, not_sharded};
 use crate::latest;
 use crate::multi_home::{self, Spread};
-
-/// One partition of a sharded table, as configured.
-#[derive(Debug, Clone)]
-pub struct Partition {
-    pub number: u16,
-    pub leaf: pg_sys::Oid,
-    /// Where the leaf's rows are; the number of its file is 0 if it has none of its own.
-    pub tablespace: pg_sys::Oid,
-    pub filenode: pg_sys::Oid,
-    pub capacity: f64,
-    /// Takes new keys.
-    pub active: bool,
-    /// Out of service because of its errors, not by hand.
-    pub failed: bool,
-}
+pub use partition::Partition;
 
 /// How a table's keys are mapped to partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +57,8 @@ pub struct ShardedTable {
     /// How foreign load is forecast; `None`: by the method that lately was best.
     pub forecast_method: Option<Method>,
     pub partitions: Vec<Partition>,
+    /// What its nodes and tablespaces can carry.
+    pub topology: Topology,
     /// The map of keys, or of slots; `None` until it is made (after a restore).
     pub map: Option<pg_sys::Oid>,
     /// Every key with rows is in the map, or every home that has rows of a slot.
@@ -216,23 +207,7 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         return Ok(None);
     };
     let (map, map_complete, map_completed_by) = map;
-    let partitions = latest::select(PARTITIONS, relation, |rows| {
-        let partition = |row| {
-            Some(Partition {
-                number: rows.get::<i32>(row, 1)? as u16,
-                leaf: rows.get(row, 2)?,
-                capacity: rows.get(row, 3)?,
-                active: rows.get(row, 4)?,
-                failed: rows.get(row, 5)?,
-                tablespace: tablespace(rows.get(row, 6)),
-                filenode: rows.get(row, 7).unwrap_or(pg_sys::InvalidOid),
-            })
-        };
-        (0..rows.len()).filter_map(partition).collect::<Vec<_>>()
-    });
-    if partitions.is_empty() {
-        return Ok(None);
-    }
+    let Some((partitions, topology)) = partition::read(relation) else { return Ok(None) };
     Ok(Some(ShardedTable {
         relation,
         distribution_column,
@@ -241,6 +216,7 @@ pub fn sharded_table(relation: pg_sys::Oid) -> Result<Option<ShardedTable>> {
         quota_bytes,
         forecast_method: method,
         partitions,
+        topology,
         map,
         map_complete,
         map_completed_by,
@@ -266,19 +242,6 @@ const HEAD: &CStr =
       LEFT JOIN pss.map_state m ON m.relation OPERATOR(pg_catalog.=) t.relation
       WHERE t.relation OPERATOR(pg_catalog.=) $1";
 
-const PARTITIONS: &CStr =
-    c"SELECT p.partition, p.leaf::pg_catalog.oid, p.capacity, p.state OPERATOR(pg_catalog.=) 'active',
-             p.state OPERATOR(pg_catalog.=) 'failed', c.reltablespace, c.relfilenode
-      FROM pss.partition p
-      LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.leaf
-      WHERE p.relation OPERATOR(pg_catalog.=) $1 ORDER BY p.partition";
-
-/// The tablespace of a relation by its pg_class entry, where 0 means that of the database.
-fn tablespace(named: Option<pg_sys::Oid>) -> pg_sys::Oid {
-    // SAFETY: a plain global of the backend.
-    named.filter(|&t| t != pg_sys::InvalidOid).unwrap_or(unsafe { pg_sys::MyDatabaseTableSpace })
-}
-
 /// The sharded table `relation`, or the error that it is none.
 pub fn require_sharded_table(relation: pg_sys::Oid) -> Result<ShardedTable> {
     sharded_table(relation)?.ok_or_else(|| not_sharded(&relation_name(relation)))
@@ -290,6 +253,8 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
         for table in [
             "sharded_table",
             "partition",
+            "partition_capacity",
+            "learned_capacity",
             "epoch",
             "outlook",
             "sample",

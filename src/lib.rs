@@ -12,6 +12,7 @@
 //! - `partitions`: making and unmaking sharded tables, rebuilding, checking
 //! - `moves`: carrying keys to another partition, and cleaning the row map
 //! - `disk_errors`: partitions whose disk fails take no more new keys
+//! - `capacity`: what partitions, nodes and tablespaces can carry
 //! - `statements`: what the server runs, by partition
 //! - `costs`: what events cost
 //! - `inputs`: what applications and administrators tell about load
@@ -24,6 +25,7 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("pss must be compiled with -Cpanic=unwind");
 
+mod capacity;
 mod catalog;
 mod clock;
 mod compat;

@@ -17,7 +17,7 @@ use pss_core::weights::Damping;
 use pss_core::{cohort, horizons, weights};
 
 use super::rebalance::Carried;
-use crate::catalog::ShardedTable;
+use crate::catalog::{Partition, ShardedTable};
 use crate::clock::unix_us;
 use crate::costs;
 use crate::guc;
@@ -173,7 +173,7 @@ impl Brain {
         if self.keep_time(table, at) {
             self.end_step(table, at);
         } else {
-            let (capacity, in_service) = service(table);
+            let (capacity, in_service) = self.service(table);
             self.controller.set_capacity(&capacity, &in_service);
         }
         self.at = Some(at);
@@ -264,6 +264,17 @@ impl Brain {
         self.controller.add_old(&old);
     }
 
+    /// What each partition can carry, that of its node and tablespace taken into account with the
+    /// load there is, and who takes new keys.
+    fn service(&self, table: &ShardedTable) -> (Vec<f64>, Vec<bool>) {
+        let serving = |p: &Partition| if p.active { p.configured } else { 0.0 };
+        let capacity: Vec<f64> = table.partitions.iter().map(serving).collect();
+        let foreign: Vec<f64> = self.foreign.iter().map(|load| load.unwrap_or(f64::NAN)).collect();
+        let volume = self.own.iter().sum();
+        let capacity = table.topology.effective(&foreign, &capacity, volume);
+        (capacity, table.partitions.iter().map(|p| p.active).collect())
+    }
+
     fn tell(
         &mut self,
         table: &ShardedTable,
@@ -271,7 +282,7 @@ impl Brain {
         declared: &[f64],
         placed: &[[f64; CLASSES]],
     ) {
-        let (capacity, in_service) = service(table);
+        let (capacity, in_service) = self.service(table);
         let seen = Observation {
             own: &self.own,
             foreign,
@@ -397,11 +408,6 @@ fn raised(forecast: Prediction, declared: f64) -> Prediction {
     let [value, lo, hi] =
         [forecast.value, forecast.lo, forecast.hi].map(|v| (v + declared).max(0.0));
     Prediction { value, lo, hi }
-}
-
-/// Capacity by position, and who takes new keys.
-fn service(table: &ShardedTable) -> (Vec<f64>, Vec<bool>) {
-    table.partitions.iter().map(|p| (p.capacity, p.active)).unzip()
 }
 
 /// Seconds since 1970, UTC.

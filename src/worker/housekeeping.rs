@@ -10,7 +10,7 @@ use super::{history, process};
 use crate::catalog;
 use crate::error::Result;
 use crate::shmem::tables;
-use crate::{guc, map, moves, partitions};
+use crate::{capacity, guc, map, moves, partitions};
 
 /// A task of the database.
 pub struct DatabaseTask {
@@ -24,9 +24,10 @@ pub struct TableTask {
     pub run: fn(pg_sys::Oid) -> Result<()>,
 }
 
-pub const DATABASE_TASKS: [DatabaseTask; 2] = [
+pub const DATABASE_TASKS: [DatabaseTask; 3] = [
     DatabaseTask { name: "sweep", run: sweep },
     DatabaseTask { name: "retention of events", run: retain_events },
+    DatabaseTask { name: "discovery of capacity", run: capacity::discover::discover },
 ];
 
 pub const TABLE_TASKS: [TableTask; 4] = [

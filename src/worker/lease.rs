@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 use super::process::{self, Failure, transaction};
 use super::rebalance::Duty;
 use super::{cycle, housekeeping, memory, top_level};
+use crate::capacity::learn;
 use crate::moves::reindex;
 use crate::shmem::databases::{self, DatabaseShared, State};
 use crate::{catalog, clock, guc};
@@ -218,6 +219,7 @@ impl Lease {
             }
             self.guarded(relation, "cycle", || cycle::run(relation, decide, false).map(drop));
         }
+        self.guarded(pg_sys::InvalidOid, "learning of capacity", learn::observe);
         if now >= self.next_housekeeping {
             self.next_housekeeping = clock::later(now, HOUSEKEEPING_MS);
             self.keep_house(tables);

@@ -33,7 +33,7 @@ const ROWS: [&str; 11] = [
 ];
 
 /// Likewise, of tables that hold nothing for a time.
-const MORE_ROWS: [&str; 8] = [
+const MORE_ROWS: [&str; 10] = [
     "metric_cost (relation, metric, cost) SELECT $1, 'queue', 2",
     "cost (relation, event, cost) SELECT $1, 'update', 2",
     "calibration (relation) SELECT $1",
@@ -47,6 +47,8 @@ const MORE_ROWS: [&str; 8] = [
     "outlook (relation, decided_at, reason, authority, floor, foreign_load, committed_load,
               level, lo, hi)
      SELECT $1, at, '', 0, 0, '{}', '{}', '{}', '{}', '{}'",
+    "partition_capacity (relation, partition, cpu) SELECT $1, 0, 2",
+    "learned_capacity (relation, partition, learned, found_at) SELECT $1, 0, 2, at",
     "map_cleaning (relation, cleaned_at, noted_xid) SELECT $1, at, 3",
 ];
 

@@ -4,6 +4,7 @@
 //! test the server's log is searched for one.
 
 mod bench;
+mod capacity;
 mod check;
 mod crash;
 mod crowd;
@@ -55,6 +56,7 @@ impl Default for Context {
 
 const TESTS: &[&[ClusterTest]] = &[
     bench::TESTS,
+    capacity::TESTS,
     crash::TESTS,
     disks::TESTS,
     driver::TESTS,
