@@ -89,6 +89,7 @@ fn amount(coefficient: Coefficient, value: f64) -> String {
         Coefficient::Window => {
             format!("{} s", value * f64::from(guc::SAMPLE_INTERVAL.get()) / 1000.0)
         }
+        Coefficient::Gain | Coefficient::DeadBand | Coefficient::Caution => value.to_string(),
     }
 }
 

@@ -14,7 +14,7 @@ use pss_core::forecast::{self, Forecaster, Method, Prediction};
 use pss_core::level::CLASSES;
 use pss_core::series::{Load, Meter};
 use pss_core::weights::Damping;
-use pss_core::{cohort, horizons, weights};
+use pss_core::{cohort, horizons};
 
 use super::rebalance::Carried;
 use crate::catalog::{Partition, ShardedTable};
@@ -396,11 +396,6 @@ impl Brain {
     pub fn forecasters(&self) -> &[Forecaster] {
         self.controller.forecasters()
     }
-}
-
-/// Whether `shares` differ enough from the weights in force to be published.
-pub fn worth_an_epoch(published: &[f64], shares: &[f64]) -> bool {
-    weights::leaves_dead_band(published, shares, guc::DEAD_BAND.get())
 }
 
 /// A forecast with a declared load on top, or without what moves will have taken away.

@@ -10,7 +10,6 @@ use pss_core::slots::SlotTable;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
-use super::brain;
 use super::memory::{self, Memory};
 use super::{adjust, calibration, commit, failures, history, report};
 use crate::catalog::{self, Epoch, Mapping, ShardedTable};
@@ -120,7 +119,7 @@ fn decide_and_publish(table: &ShardedTable, memory: &mut Memory) -> Result<Outco
         let reason = "pss.enabled is off: shares by capacity".to_string();
         return Ok(Outcome { relation, epoch: last.number, changed: false, reason });
     }
-    let changed = brain::worth_an_epoch(&last.weights, &plan.shares);
+    let changed = plan.epoch_changed;
     let number = if changed {
         let epoch = next_epoch(&last, &plan.shares, table)?;
         catalog::insert_epoch(relation, &epoch, &reason, Some(report::as_json(table, &plan)))?;

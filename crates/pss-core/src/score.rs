@@ -74,6 +74,12 @@ impl Tally {
         self.cycles += 1;
     }
 
+    /// Forgets its scores, but not the cycles that wait for one.
+    fn restart(&mut self) {
+        let unscored = std::mem::take(&mut self.unscored);
+        *self = Tally { unscored, ..Tally::default() };
+    }
+
     /// Recent mean of lambda - 1; the last 50 cycles count. `None` before the first.
     pub fn recent(&self) -> Option<f64> {
         (self.cycles > 0).then(|| self.recent / self.weight)
@@ -126,6 +132,11 @@ impl Shadow {
     /// See [`Tally::score`].
     pub fn score(&mut self, foreign: &[f64], capacity: &[f64], staleness: usize) {
         self.tally.score(foreign, capacity, staleness);
+    }
+
+    /// Forgets how it has done, not where its keys are.
+    pub fn restart(&mut self) {
+        self.tally.restart();
     }
 
     /// How it has done.

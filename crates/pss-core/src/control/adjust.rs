@@ -10,6 +10,12 @@ use std::fmt;
 pub enum Coefficient {
     /// Control window, in cycles.
     Window,
+    /// Part of the way to the target that one step goes.
+    Gain,
+    /// Changes of shares that are left, relative to an equal share.
+    DeadBand,
+    /// Part of its forecast's interval by which a partition counts as fuller.
+    Caution,
 }
 
 impl Coefficient {
@@ -17,6 +23,9 @@ impl Coefficient {
     pub fn as_str(self) -> &'static str {
         match self {
             Coefficient::Window => "control window",
+            Coefficient::Gain => "gain",
+            Coefficient::DeadBand => "dead band",
+            Coefficient::Caution => "caution",
         }
     }
 }
@@ -29,6 +38,13 @@ pub enum Cause {
         /// lambda - 1 with the old value, mean over the last 50 cycles.
         before: f64,
         /// lambda - 1 with the new one.
+        after: f64,
+    },
+    /// The new value would have cost less lately: imbalance, and a little for every change.
+    Cheaper {
+        /// The cost of the old value, mean over the last 50 cycles.
+        before: f64,
+        /// The cost of the new one.
         after: f64,
     },
     /// Keys live longer or shorter than before, and the window is measured in key lives.
@@ -47,6 +63,10 @@ impl fmt::Display for Cause {
                     "would have left an imbalance of {after:.3} instead of {before:.3} lately"
                 )
             }
+            Cause::Cheaper { before, after } => write!(
+                f,
+                "imbalance and changes of shares would have cost {after:.4} instead of {before:.4} lately"
+            ),
             Cause::KeyLife { life } => {
                 write!(f, "keys bring their load at an age of {life:.1} cycles now")
             }

@@ -15,6 +15,7 @@ mod paths;
 mod schedule;
 mod shadows;
 mod trust;
+mod tune;
 mod values;
 
 use crate::cohort::{self, Cohorts};
@@ -27,6 +28,7 @@ use paths::Paths;
 use schedule::{Blocks, Problem, Schedule};
 use shadows::{Choice, Shadows};
 use trust::Trust;
+use tune::Tuner;
 
 pub use adjust::{Adjustment, Cause, Coefficient};
 pub use declared::{Ahead, Declaration, Timetable, Transfer};
@@ -46,12 +48,16 @@ struct Measured {
     age: usize,
 }
 
-/// What is expected of the cycles ahead, by partition.
+/// What is expected of the cycles ahead, by partition, and what to make of it.
 struct View {
-    /// Foreign load as last measured, but for what was declared.
-    last: Vec<f64>,
-    /// Control windows in cycles.
-    windows: [usize; shadows::WINDOWS.len()],
+    reason: Reason,
+    /// Position of the control window.
+    choice: usize,
+    /// The control window, in cycles.
+    window: usize,
+    /// Foreign load over the control window: value, lower and upper end of the interval.
+    foreign: Vec<[f64; 3]>,
+    adjustments: Vec<Adjustment>,
     stride: usize,
     /// The time that is planned, and the foreign load by cycle then; empty: nothing is planned.
     blocks: Blocks,
@@ -60,8 +66,6 @@ struct View {
     steady: Paths,
     /// By cycle.
     declared: Vec<Vec<f64>>,
-    /// Foreign load over each window.
-    means: [Vec<[f64; 3]>; shadows::WINDOWS.len()],
 }
 
 /// The control loop of one sharded table.
@@ -80,6 +84,7 @@ pub struct Controller {
     window: Option<(usize, usize)>,
     hottest: f64,
     schedule: Schedule,
+    tuner: Tuner,
 }
 
 impl Controller {
@@ -96,6 +101,7 @@ impl Controller {
             trust: Trust::default(),
             window: None,
             schedule: Schedule::default(),
+            tuner: Tuner::new(partitions),
             hottest: 0.0,
         }
     }
@@ -175,14 +181,12 @@ impl Controller {
         self.trust.measure(&self.last_undeclared(1), &self.capacity);
         let load = |last: &Option<Measured>| last.map_or(0.0, |m| m.load);
         let foreign: Vec<f64> = self.last_foreign.iter().map(load).collect();
-        self.shadows.score(
-            seen.placed.as_flattened().iter().sum(),
-            &self.own,
-            &self.cohorts.profile(),
-            &foreign,
-            &self.capacity,
-            settings.staleness,
-        );
+        let arrivals = seen.placed.as_flattened().iter().sum();
+        let (profile, staleness) = (self.cohorts.profile(), settings.staleness);
+        let (own, capacity) = (&self.own, &self.capacity);
+        self.shadows.score(arrivals, own, &profile, &foreign, capacity, staleness);
+        let cycle = (arrivals, own.iter().sum());
+        self.tuner.score(cycle, &profile, &foreign, capacity, staleness);
     }
 
     /// Takes in what partitions can carry and whether they serve, between two cycles.
@@ -203,24 +207,22 @@ impl Controller {
     /// Shares for the new keys to come, with what is expected of them; `ahead`: what has been
     /// declared of the cycles after the last one observed.
     pub fn plan(&mut self, ahead: &Ahead<'_>, settings: &Settings) -> Plan {
-        let view = self.look_ahead(ahead, settings);
-        let View { last, windows, stride, forecast, steady, declared, means, .. } = &view;
+        let mut view = self.look_ahead(ahead, settings);
+        let mut adjustments = std::mem::take(&mut view.adjustments);
+        let View { reason, choice, window, stride, forecast, steady, declared, foreign, .. } =
+            &view;
+        let (reason, choice, window) = (*reason, *choice, *window);
         let paths = if settings.forecast { forecast } else { steady };
-        let (reason, choice) = self.judge(last, declared, settings);
-        let window = windows[choice];
-        let foreign = match reason {
-            Reason::Forecast | Reason::Planned => means[choice].clone(),
-            _ => steady.means(declared, window),
-        };
+        let tuning = self.tuner.tuning(&settings.damping);
         let committed = self.cohorts.committed_over(window);
         let volume = self.cohorts.controllable_over(window);
         let shares = match reason {
             // The plan may have been best until keys lived less than a cycle: then none is made.
             Reason::Planned if !view.trusted.is_empty() => self.planned(&view),
             Reason::Planned | Reason::Forecast | Reason::Reactive => {
-                let base: Vec<f64> =
-                    foreign.iter().zip(&committed).map(|([f, ..], c)| f + c).collect();
-                self.towards(&base, volume, settings)
+                let foreign = foreign.iter().map(|foreign| tuning.cautious(foreign));
+                let base: Vec<f64> = foreign.zip(&committed).map(|(f, c)| f + c).collect();
+                self.towards(&base, volume, tuning.gain, settings)
             }
             Reason::Declared => {
                 // What a move takes away counts only where loads are known.
@@ -228,7 +230,7 @@ impl Controller {
                     .iter()
                     .map(|load| load.max(0.0))
                     .collect();
-                self.towards(&base, volume, settings)
+                self.towards(&base, volume, settings.damping.gain, settings)
             }
             _ => weights::capacity_shares(&self.capacity),
         };
@@ -242,7 +244,8 @@ impl Controller {
             .collect();
         let levels: Vec<f64> = outlook.iter().map(|o| o.level).collect();
         let own = volume + committed.iter().sum::<f64>();
-        let dead_band = settings.damping.dead_band;
+        let tuned = matches!(reason, Reason::Forecast | Reason::Reactive);
+        let dead_band = if tuned { tuning.dead_band } else { settings.damping.dead_band };
         let epoch_changed = weights::leaves_dead_band(&self.published, &shares, dead_band);
         if epoch_changed {
             self.published = shares;
@@ -258,9 +261,9 @@ impl Controller {
             capacity: &self.capacity,
         };
         let fill = (known && !by_quota).then(|| levels::levels(&sight, *stride));
-        let forecast = reason == Reason::Forecast;
-        let adjusted = if forecast { self.window_adjusted(choice, window) } else { None };
-        let adjustments = adjusted.into_iter().collect();
+        if reason == Reason::Forecast {
+            adjustments.extend(self.window_adjusted(choice, window));
+        }
         Plan {
             shares: self.published.clone(),
             epoch_changed,
@@ -351,13 +354,47 @@ impl Controller {
         let paths = if settings.forecast { &forecast } else { &steady };
         let life = (profile.life().round() as usize).clamp(1, longest);
         self.trust.expect(life + settings.staleness, &paths.undeclared(life), &self.capacity);
-        View { last, windows, stride, blocks, trusted, forecast, steady, declared, means }
+        let (reason, choice) = self.judge(&last, &declared, settings);
+        let window = windows[choice];
+        let foreign = match reason {
+            Reason::Forecast | Reason::Planned => means[choice].clone(),
+            _ => steady.means(&declared, window),
+        };
+        let volume = self.cohorts.controllable_over(window);
+        let (later, damping) = (profile.over(window), &settings.damping);
+        self.tuner.plan(&foreign, &later, volume, &self.capacity, damping);
+        let tuned = matches!(reason, Reason::Forecast | Reason::Reactive);
+        let adjusted = if tuned { self.tuner.adjust(damping) } else { None };
+        let adjustments = adjusted.into_iter().collect();
+        View {
+            reason,
+            choice,
+            window,
+            foreign,
+            adjustments,
+            stride,
+            blocks,
+            trusted,
+            forecast,
+            steady,
+            declared,
+        }
     }
 
-    /// A damped step from the published shares to those that level `base`.
-    fn towards(&self, base: &[f64], volume: f64, settings: &Settings) -> Vec<f64> {
+    /// A step of the way from the published shares to those that level `base`, within what
+    /// partitions can carry.
+    fn towards(&self, base: &[f64], volume: f64, gain: f64, settings: &Settings) -> Vec<f64> {
         let target = weights::water_fill(base, &self.capacity, volume);
-        weights::damp(&self.published, &target, settings.damping.gain)
+        let utilization =
+            mean_utilization(base, &self.capacity) + volume / self.capacity.iter().sum::<f64>();
+        // A table that is used by more than it can carry is overloaded, or its capacity has
+        // another unit than its load: then it limits nothing.
+        let limited = if utilization < 1.0 {
+            weights::clamp(&target, &self.capacity, utilization, settings.damping.clamp)
+        } else {
+            target
+        };
+        weights::damp(&self.published, &limited, gain)
     }
 
     /// How far to trust forecasts, and the window in which they have done best.

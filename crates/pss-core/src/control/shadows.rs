@@ -180,7 +180,7 @@ impl Shadows {
     ) {
         let profile = cohorts.profile();
         let volume = cohorts.controllable_over(1);
-        self.reactive.fill(last.iter().copied(), &profile, capacity, volume);
+        self.reactive.fill(last.iter().copied(), &profile.over(1), capacity, volume);
         let windows = window_lengths(&profile);
         for ((policy, expected), window) in self.windows.iter_mut().zip(expected).zip(windows) {
             let foreign = expected.iter().map(|[value, ..]| *value);
