@@ -211,8 +211,7 @@ fn locate(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Option<
 
 /// Whether rows of the key may be in several partitions: in slot mode, or if it is spread.
 pub fn has_several_homes(meta: &Meta, key: pg_sys::Datum) -> bool {
-    meta.table.mapping == Mapping::Slot
-        || meta.table.homes_of(hash48(meta.key.hash(key))).is_some()
+    meta.table.mapping == Mapping::Slot || meta.table.homes_of(hash48(meta.key.hash(key))).is_some()
 }
 
 /// The partition that holds every row of a key with several homes, in slot mode or spread: its only

@@ -14,6 +14,9 @@ pub const MAX_DRAWS: u32 = 16;
 /// Default lead over its quota, in units, that a partition may have.
 pub const DEFAULT_BOUND: f64 = 1.0;
 
+/// Units that a partition which was refused is still owed when it is back, at most.
+pub const DEBT: f64 = 3.0;
+
 /// What is known when a new key asks for a partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -57,11 +60,36 @@ pub struct Choice {
 /// Chooses the partition of a new key. `draw(n)` gives its n-th virtual key, n from 0.
 ///
 /// A partition may take it while `sent + unit <= share * (total + unit) + bound`.
-pub fn choose(request: Request<'_>, mut draw: impl FnMut(u64) -> VirtualKey) -> Choice {
+pub fn choose(request: Request<'_>, draw: impl FnMut(u64) -> VirtualKey) -> Choice {
+    choose_admitted(request, |_| true, draw)
+}
+
+/// As [`choose`], of the partitions that `admits` does not refuse (see [`crate::delay`]); their
+/// quotas are then of what they get together. If it refuses all that are due something, it is
+/// not asked.
+pub fn choose_admitted(
+    request: Request<'_>,
+    admits: impl Fn(u16) -> bool,
+    mut draw: impl FnMut(u64) -> VirtualKey,
+) -> Choice {
     let Request { slots, shares, sent, unit, bound } = request;
     let unit = if unit.is_finite() && unit > 0.0 { unit } else { 1.0 };
-    let due = sent.iter().sum::<f64>() + unit;
+    let (mut total, mut share_of_all) = (0.0, 0.0);
+    for (p, (share, sent)) in shares.iter().zip(sent).enumerate() {
+        if admits(p as u16) {
+            total += sent;
+            share_of_all += share;
+        }
+    }
+    let asked = share_of_all > 0.0;
+    if !asked {
+        (total, share_of_all) = (sent.iter().sum(), 1.0);
+    }
+    let due = (total + unit) / share_of_all;
     let lead = |p: u16| {
+        if asked && !admits(p) {
+            return f64::INFINITY;
+        }
         let p = usize::from(p);
         sent.get(p).unwrap_or(&0.0) + unit - shares.get(p).unwrap_or(&0.0) * due
     };
@@ -81,6 +109,15 @@ pub fn choose(request: Request<'_>, mut draw: impl FnMut(u64) -> VirtualKey) -> 
         .and_then(|p| slots.slot_of(p, virtual_key.slot()).map(|s| (virtual_key.with_slot(s), p)))
         .unwrap_or_else(|| (virtual_key, slots.owner(virtual_key.slot())));
     Choice { virtual_key, partition, redraws: draws, reason: Reason::FurthestBehind }
+}
+
+/// Forgives what partitions are owed beyond [`DEBT`] units: `sent` is raised to that. A partition
+/// that was refused for a while must not get all keys when it is back.
+pub fn forgive(sent: &mut [f64], shares: &[f64], unit: f64) {
+    let total: f64 = sent.iter().sum();
+    for (sent, share) in sent.iter_mut().zip(shares) {
+        *sent = sent.max(share * total - DEBT * unit);
+    }
 }
 
 fn furthest_behind(shares: &[f64], lead: impl Fn(u16) -> f64) -> Option<u16> {
@@ -130,6 +167,29 @@ mod tests {
             bound: 1.0,
         };
         assert_eq!(choose(request, keys(1)).partition, 0);
+    }
+
+    #[test]
+    fn the_refused_get_nothing_and_the_others_keep_their_quotas() {
+        let shares = [0.5, 0.25, 0.25];
+        let slots = SlotTable::build(&shares, 4096);
+        let mut sent = [0.0; 3];
+        let place = |key: u64, sent: &[f64], refused: &[u16]| {
+            let request =
+                Request { slots: &slots, shares: &shares, sent, unit: 1.0, bound: DEFAULT_BOUND };
+            choose_admitted(request, |p| !refused.contains(&p), keys(key)).partition
+        };
+        for key in 0..300 {
+            sent[usize::from(place(key, &sent, &[0]))] += 1.0;
+        }
+        assert_eq!(sent[0], 0.0);
+        assert!((sent[1] - sent[2]).abs() <= 4.0, "{sent:?}");
+        // Back again, it is owed a few and no more.
+        forgive(&mut sent, &shares, 1.0);
+        assert_eq!(sent[0], 150.0 - DEBT);
+        // All refused: nobody is.
+        let taken = place(7, &sent, &[0, 1, 2]);
+        assert!(taken < 3);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub mod claim;
 pub mod cohort;
 /// One control step: forecasts and cohorts in, shares of new keys out.
 pub mod control;
+/// The fast loop: which partitions are too slow at the moment.
+pub mod delay;
 /// Which file of a relation a message of the server names.
 pub mod disk_error;
 /// Quota dispatch: which partition the next new key goes to.
