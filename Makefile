@@ -62,12 +62,15 @@ bench-routing: ## time inserts and look-ups beside native hash: RUNS= ROWS= CASE
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(CASES),--cases $(CASES)) \
 		$(if $(VARIANTS),--variants $(VARIANTS)) $(if $(OUT),--out "$(OUT)")
 
-simulate: ## pss and its rivals without a server: CASES= KEYS= PARTITIONS= DELAY= INTERVAL= POLICY= SEEDS= WHY=1
+simulate: ## pss and its rivals without a server: docs/benchmarks.md; CASES= KEYS= SEEDS= OUT= WORKLOAD= SIM=full
 	@$(CARGO) run --quiet --locked --release --package pss-simulate -- \
-		$(if $(CASES),--cases "$(CASES)") $(if $(KEYS),--keys $(KEYS)) \
+		$(if $(CASES),--cases "$(CASES)") $(if $(KEYS),--keys "$(KEYS)") \
 		$(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(DELAY),--delay $(DELAY)) \
 		$(if $(INTERVAL),--interval $(INTERVAL)) $(if $(POLICY),--policy $(POLICY)) \
-		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(WHY),--why)
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(filter full,$(SIM)),--full) $(if $(WHY),--why) \
+		$(if $(SERIES),--series "$(SERIES)") $(if $(WORKLOAD),--workload "$(WORKLOAD)") \
+		$(if $(PERIOD),--period $(PERIOD)) $(if $(EXPORT),--export "$(EXPORT)") \
+		$(if $(OUT),--out "$(OUT)") --plots "$(or $(PLOTS),build/simulate.svg)"
 
 bench-balance: ## load, latency and lock waits beside foreign jobs, hash against pss: RUNS= SECONDS= OUT=
 	@$(TESTBED) bench-balance --pg $(PG) $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) \

@@ -105,34 +105,94 @@ impl Filter {
 
 /// Lives over periods.
 const LIVES: [f64; 5] = [0.05, 0.2, 0.5, 1.0, 3.0];
+/// The life of most cases.
+const USUAL_LIFE: f64 = 0.2;
+/// Seconds by which statistics are late: all, and those of most cases.
+const DELAYS_S: [f64; 5] = [0.0, 1.0, 10.0, 60.0, 300.0];
+const USUAL_DELAYS_S: [f64; 2] = [10.0, 60.0];
+/// Numbers of partitions.
+const PARTITIONS: [usize; 3] = [8, 64, 1000];
+const USUAL_INTERVAL_S: f64 = 10.0;
+const SEEDS: u64 = 5;
 
-/// The cases to play.
-pub fn select(recipes: &[Recipe], filter: &Filter) -> Vec<Case> {
-    let or = |wanted: &[f64], default: &[f64]| {
-        if wanted.is_empty() { default.to_vec() } else { wanted.to_vec() }
-    };
-    let partitions = if filter.partitions.is_empty() { vec![8] } else { filter.partitions.clone() };
-    let constraints = std::iter::once(Constraint::PerRow)
+/// The cases to play. `full`: all that can be combined, not only what shows most.
+pub fn select(recipes: &[Recipe], filter: &Filter, full: bool) -> Vec<Case> {
+    let constraints: Vec<Constraint> = std::iter::once(Constraint::PerRow)
         .chain(LIVES.map(Constraint::Sticky))
-        .chain(LIVES.map(Constraint::Growing));
+        .chain(LIVES.map(Constraint::Growing))
+        .collect();
+    let intervals_s = match filter.intervals_s.as_slice() {
+        [] if full => vec![USUAL_INTERVAL_S, 60.0],
+        [] => vec![USUAL_INTERVAL_S],
+        wanted => wanted.to_vec(),
+    };
     let mut cases = Vec::new();
-    for (recipe, _) in recipes.iter().enumerate().filter(|(_, r)| filter.wants_workload(r)) {
-        for constraint in constraints.clone().filter(|c| filter.wants_keys(*c)) {
-            for &partitions in &partitions {
-                for interval_s in or(&filter.intervals_s, &[10.0]) {
+    for (recipe, r) in recipes.iter().enumerate().filter(|(_, r)| filter.wants_workload(r)) {
+        let sizes = match (r.extent, filter.partitions.as_slice()) {
+            (Some((partitions, _)), _) => vec![partitions],
+            (None, []) => PARTITIONS.to_vec(),
+            (None, wanted) => wanted.to_vec(),
+        };
+        for &partitions in &sizes {
+            for &constraint in constraints.iter().filter(|c| filter.wants_keys(**c)) {
+                if !(full || is_telling(r, constraint, partitions, filter)) {
+                    continue;
+                }
+                for &interval_s in &intervals_s {
                     cases.push(Case {
                         recipe,
                         constraint,
                         partitions,
                         interval_s,
-                        delays_s: or(&filter.delays_s, &[10.0, 60.0]),
-                        seeds: filter.seeds.unwrap_or(5),
+                        delays_s: delays(r, constraint, partitions, filter, full),
+                        seeds: filter.seeds.unwrap_or(SEEDS),
                     });
                 }
             }
         }
     }
     cases
+}
+
+/// Whether a case belongs to a run that is not full; what the caller asks for by name does.
+fn is_telling(recipe: &Recipe, keys: Constraint, partitions: usize, filter: &Filter) -> bool {
+    let headline = HEADLINES.contains(&(recipe.name, recipe.variant.as_str()));
+    let chosen = recipe.extent.is_some() || !filter.partitions.is_empty();
+    let right_size = match partitions {
+        _ if chosen => true,
+        8 => true,
+        64 => headline && matches!(keys, Constraint::PerRow | Constraint::Sticky(USUAL_LIFE)),
+        _ => recipe.name == "W2" && headline && keys == Constraint::PerRow,
+    };
+    let job = recipe.name == "W2" && headline;
+    let right_keys = match keys {
+        _ if !filter.keys.is_empty() => true,
+        Constraint::PerRow | Constraint::Sticky(USUAL_LIFE) => true,
+        Constraint::Sticky(_) => job || (recipe.name == "W3" && keys == Constraint::Sticky(1.0)),
+        Constraint::Growing(_) => job && keys == Constraint::Growing(USUAL_LIFE),
+    };
+    right_size && right_keys
+}
+
+/// Workloads that are played with more partitions; the first also with all lives of keys.
+const HEADLINES: [(&str, &str); 3] =
+    [("W2", "height 0.3 volume 3"), ("W3", "sine 900 s"), ("W4", "noise, correlation 300 s")];
+
+fn delays(
+    recipe: &Recipe,
+    keys: Constraint,
+    partitions: usize,
+    filter: &Filter,
+    full: bool,
+) -> Vec<f64> {
+    let periodic_or_noise = matches!(recipe.name, "W2" | "W3" | "W4");
+    match filter.delays_s.as_slice() {
+        [] if full => DELAYS_S.to_vec(),
+        [] if partitions > 16 || keys != Constraint::PerRow => USUAL_DELAYS_S[..1].to_vec(),
+        [] if periodic_or_noise => DELAYS_S.to_vec(),
+        [] => USUAL_DELAYS_S.to_vec(),
+        wanted => wanted.to_vec(),
+    }
 }
 
 /// Seconds that are scored.
@@ -145,13 +205,14 @@ impl Case {
     pub fn shape(&self, recipe: &Recipe) -> Shape {
         let life_s = self.constraint.life(recipe.period_s).mean_s();
         let whole = |seconds: f64| (seconds / self.interval_s).ceil() * self.interval_s;
-        let scored_from_s = whole(UNSCORED * recipe.period_s.max(life_s));
-        Shape {
-            partitions: self.partitions,
-            steps: ((scored_from_s + whole(SCORED_S)) / STEP_S).round() as usize,
-            scored_from_s,
-            interval_s: self.interval_s,
-        }
+        let unscored_s = UNSCORED * recipe.period_s.max(life_s);
+        let steps = |seconds: f64| (seconds / STEP_S).round() as usize;
+        let (scored_from_s, steps) = match recipe.extent {
+            // At least half of what is given is scored.
+            Some((_, given)) => (whole(unscored_s.min(given as f64 * STEP_S / 2.0)), given),
+            None => (whole(unscored_s), steps(whole(unscored_s) + whole(SCORED_S))),
+        };
+        Shape { partitions: self.partitions, steps, scored_from_s, interval_s: self.interval_s }
     }
 
     /// Keys placed in a step: so many that one of them is small beside a partition's own load.
@@ -159,8 +220,8 @@ impl Case {
         let life_steps = self.constraint.life(recipe.period_s).mean_s() / STEP_S;
         let of_partition = match self.partitions {
             ..=16 => 100.0,
-            17..=200 => 40.0,
-            _ => 20.0,
+            17..=200 => 30.0,
+            _ => 10.0,
         };
         let fewer = (of_partition / (1.0 + life_steps / 10.0)).max(2.0);
         (fewer * self.partitions as f64).round() as usize

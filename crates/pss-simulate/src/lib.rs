@@ -4,6 +4,8 @@
 //! Everything is a function of the case and its seed. It must never decide anything about
 //! placement that `pss_core` decides: what is measured here is what the worker runs.
 
+/// Recorded loads, read from CSV files.
+pub mod series;
 /// What falls on the partitions, step by step.
 pub mod workload;
 /// The workloads W0 to W11, and those of files.
@@ -25,5 +27,12 @@ pub mod cases;
 pub mod run;
 /// The figures of all seeds of a case.
 pub mod summary;
+/// What one processor places in a second.
+pub mod throughput;
+
+/// The figures as JSON.
+pub mod json;
+/// The figures as a page of plots.
+pub mod plots;
 /// The figures for people.
 pub mod table;

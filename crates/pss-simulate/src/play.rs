@@ -66,6 +66,7 @@ pub fn play(scene: &Scene<'_>, policy: &mut dyn Policy) -> Played {
             }
             Decision::EachKey => {
                 let unit = workload.volume[step] / scene.keys_a_step as f64;
+                policy.begin_step(&Now { own: own.load(), foreign, capacity });
                 for _ in 0..scene.keys_a_step {
                     let key = keys.next();
                     let load = unit * key.size.unwrap_or(1.0);

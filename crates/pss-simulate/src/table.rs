@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::cases::Case;
 use crate::summary::Summary;
+use crate::throughput::Throughput;
 use crate::workloads::Recipe;
 
 /// What the columns are.
@@ -39,6 +40,16 @@ pub fn draw(recipes: &[Recipe], cases: &[Case], summaries: &[Summary], stories: 
                 writeln!(text, "    {}", summary.story).ok();
             }
         }
+    }
+    text
+}
+
+/// What one processor places.
+pub fn throughput(sizes: &[Throughput]) -> String {
+    let mut text = "\nmillion placements a second on one core:  to a level  by quota\n".to_string();
+    for size in sizes {
+        let Throughput { partitions, to_a_level, by_quota } = size;
+        writeln!(text, "  {partitions:>5} partitions {to_a_level:>32.2} {by_quota:>9.2}").ok();
     }
     text
 }

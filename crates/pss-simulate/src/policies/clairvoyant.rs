@@ -18,6 +18,9 @@ use crate::life::OwnLoad;
 const STAGES: [(f64, usize); 4] = [(10.0, 200), (30.0, 400), (100.0, 500), (300.0, 500)];
 /// Up to so many partitions all steps are taken; of more, so much fewer, but an eighth at least.
 const FEW: usize = 16;
+/// After so many steps in a row that each bring less than this part, a stage ends.
+const PATIENCE: usize = 20;
+const IDLE: f64 = 2e-6;
 
 /// Shares by interval.
 pub(super) fn shares(scene: &Scene<'_>) -> Vec<Vec<f64>> {
@@ -158,7 +161,7 @@ impl<'a> Problem<'a> {
     fn descend(&self, start: Vec<f64>, sharpness: f64, steps: usize) -> Vec<f64> {
         let n = self.partitions;
         let (mut y, mut z) = (start.clone(), start);
-        let (mut theta, mut last) = (1.0, f64::INFINITY);
+        let (mut theta, mut last, mut idle) = (1.0, f64::INFINITY, 0);
         // Bounds of curvature are far too careful: they are met where the whole volume goes to
         // one partition.
         let mut care = 0.8 / n as f64;
@@ -172,6 +175,10 @@ impl<'a> Problem<'a> {
                 (theta, last) = (1.0, f64::INFINITY);
                 care *= 1.5;
                 continue;
+            }
+            idle = if last - value < IDLE * value { idle + 1 } else { 0 };
+            if idle == PATIENCE {
+                break;
             }
             last = value;
             for (k, curvature) in self.curvature.iter().enumerate() {

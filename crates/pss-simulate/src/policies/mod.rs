@@ -80,6 +80,9 @@ pub trait Policy {
     /// Decides at the beginning of a control interval.
     fn decide(&mut self, seen: &Seen<'_>) -> Decision;
 
+    /// A step begins in which keys will be placed one by one; own load in `now` is older keys'.
+    fn begin_step(&mut self, _now: &Now<'_>) {}
+
     /// The partition of one key; only asked after [`Decision::EachKey`].
     fn place(&mut self, _key: Key, _now: &Now<'_>) -> usize {
         0
@@ -156,7 +159,7 @@ impl Kind {
             Kind::Reactive => Box::new(reactive::Reactive::default()),
             Kind::KnowsProcess => Box::new(reactive::Reactive { process: Some(scene.process?) }),
             Kind::TwoChoices => Box::new(queues::TwoChoices::default()),
-            Kind::Sed => Box::new(queues::Sed),
+            Kind::Sed => Box::new(queues::Sed::default()),
             Kind::PssNoForecast => Box::new(pss::Pss::new(scene, false)),
             Kind::Pss => Box::new(pss::Pss::new(scene, true)),
             Kind::Oracle => Box::new(oracle::Oracle::new(scene)),

@@ -3,14 +3,18 @@
 //! Phases are random and off the grid of the control interval. Volumes are for eight partitions
 //! and grow with their number. No recipe looks at a policy.
 
+/// Workloads read from and written to files.
+pub mod file;
 mod jobs;
 mod nodes;
 mod noise;
 mod tenants;
+mod traces;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use crate::series::Series;
 use crate::workload::{STEP_S, Workload};
 
 /// Seconds that stand for a period where a workload has none, or a shorter one.
@@ -54,12 +58,14 @@ type Make = Box<dyn Fn(&Shape, &mut SmallRng) -> Workload + Send + Sync>;
 pub struct Recipe {
     /// As the issue numbers them: "W2".
     pub name: &'static str,
-    /// Which of that name: "height 0.3, volume 3".
+    /// Which of that name: "height 0.3 volume 3".
     pub variant: String,
     /// Seconds to which lives of keys are related, and the unscored time.
     pub period_s: f64,
     /// The process that foreign load follows, if it is one.
     pub process: Option<Process>,
+    /// Numbers of partitions and steps that cannot be chosen.
+    pub extent: Option<(usize, usize)>,
     make: Make,
 }
 
@@ -74,6 +80,7 @@ impl Recipe {
             variant: variant.into(),
             period_s: NOMINAL_PERIOD_S,
             process: None,
+            extent: None,
             make: Box::new(make),
         }
     }
@@ -84,7 +91,20 @@ impl Recipe {
     }
 }
 
-/// All recipes, in the order of their numbers.
+/// Foreign load from recorded series, which must not be empty.
+pub fn recorded(series: Vec<Series>) -> Recipe {
+    Recipe::new("W10", "recorded traces", move |s, r| traces::replay(s, r, &series))
+}
+
+/// A workload that is there already, the same for every seed but for the keys; `period_s`: what
+/// lives are related to.
+pub fn given(workload: Workload, period_s: f64) -> Recipe {
+    let extent = Some((workload.partitions(), workload.steps()));
+    let recipe = Recipe::new("file", "a workload of one's own", move |_, _| workload.clone());
+    Recipe { period_s, extent, ..recipe }
+}
+
+/// All recipes that need no files, in the order of their numbers.
 pub fn all() -> Vec<Recipe> {
     let mut all = vec![
         Recipe::new("W0", "uniform", nodes::uniform),
@@ -92,7 +112,7 @@ pub fn all() -> Vec<Recipe> {
     ];
     for height in [0.3, 0.7] {
         for volume in [3.0, 1.5] {
-            let variant = format!("height {height}, volume {volume}");
+            let variant = format!("height {height} volume {volume}");
             all.push(Recipe::new("W2", variant, move |s, r| jobs::job(s, r, height, volume)));
         }
     }

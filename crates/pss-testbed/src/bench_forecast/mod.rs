@@ -17,7 +17,6 @@ mod report;
 #[cfg(feature = "rival")]
 mod rival;
 mod score;
-mod series;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -26,12 +25,12 @@ use std::sync::Mutex;
 use anyhow::{Result, ensure};
 use clap::Args;
 use pss_core::forecast::{Config, Forecaster, Method};
+use pss_simulate::series::{self, Series};
 use serde_json::Value;
 
 use cost::Cost;
 use evaluate::Engine;
 use score::Scores;
-use series::Series;
 
 /// Share of coming values that intervals should hold.
 const COVERAGE: f64 = 0.8;
