@@ -2,9 +2,9 @@
 //!
 //! A row may be stored in a home only if an entry of the row map says that it is one, and the
 //! entry was committed before, or is of the same transaction: so whoever sees the row sees the
-//! entry. A writer that finds none writes its own, but only under a claim and only if the list
-//! says so at that time: whoever takes a home away has marked the key and lists it no more.
-//! Never is one home of a spread key remembered as the only one.
+//! entry. A writer that finds none writes its own, but only with the leaf's lock and if the list
+//! says so at that time: whoever takes a home away locks its leaf exclusively until it is off the
+//! list. Never is one home of a spread key remembered as the only one.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -157,7 +157,8 @@ impl Router {
         while claims::claim(claim) == Claimed::Moving {
             wait::for_mover(&claim);
         }
-        // No mark can come now: a mover passes over claimed keys, and later waits for the lock.
+        // First the lock, then the look: from here on no mover takes the home away. (The claim is
+        // for the mover's sake: it comes to an end with those it waits for.)
         self.lock_leaf(home);
         let mut map = self.open_map()?;
         let sure = self.has_entry(&mut map, hash48, home);
