@@ -3,10 +3,11 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
+use pss_core::resources::Resources;
 use pss_core::topology::{Place, Topology};
 
 use crate::capacity::Limits;
-use crate::latest;
+use crate::latest::{self, Rows};
 
 /// One partition of a sharded table, as configured.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Partition {
     pub place: Place,
     /// What it can carry, relative to the others, by itself.
     pub configured: f64,
+    /// What is configured of its resources.
+    pub resources: Resources,
     /// Likewise, with what its node and tablespace can carry taken into account.
     pub capacity: f64,
     /// Takes new keys.
@@ -42,6 +45,7 @@ pub fn read(relation: pg_sys::Oid) -> Option<(Vec<Partition>, Topology)> {
                 place: Place { node, tablespace: limits.tablespace(space, rows.get(row, 10)) },
                 configured,
                 capacity: configured,
+                resources: resources(rows, row),
                 active: rows.get(row, 4)?,
                 failed: rows.get(row, 5)?,
                 tablespace: space,
@@ -63,12 +67,24 @@ pub fn read(relation: pg_sys::Oid) -> Option<(Vec<Partition>, Topology)> {
     Some((partitions, topology))
 }
 
+/// What is configured of a partition's resources.
+fn resources(rows: &Rows, row: usize) -> Resources {
+    let amounts: [f64; 6] =
+        std::array::from_fn(|i| rows.get(row, 11 + i as i32).unwrap_or(f64::NAN));
+    let configured = Resources::from_array(amounts);
+    // Configured are processors.
+    Resources { cpu: configured.cpu * 1e6, ..configured }
+}
+
 const PARTITIONS: &CStr =
     c"SELECT p.partition, p.leaf::pg_catalog.oid, p.capacity, p.state OPERATOR(pg_catalog.=) 'active',
              p.state OPERATOR(pg_catalog.=) 'failed', c.reltablespace, c.relfilenode,
-             p.node::pg_catalog.text, n.capacity, l.capacity
+             p.node::pg_catalog.text, n.capacity, l.capacity,
+             r.cpu, r.read, r.write, r.bytes, r.memory, r.storage
       FROM pss.partition p
       LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.leaf
+      LEFT JOIN pss.partition_capacity r ON r.relation OPERATOR(pg_catalog.=) p.relation
+                                        AND r.partition OPERATOR(pg_catalog.=) p.partition
       LEFT JOIN pss.node_capacity n ON n.node OPERATOR(pg_catalog.=) p.node
       LEFT JOIN (SELECT s.oid, t.capacity FROM pss.tablespace t
                  JOIN pg_catalog.pg_tablespace s ON s.spcname OPERATOR(pg_catalog.=) t.tablespace) AS l

@@ -48,6 +48,10 @@ fn locked_run(relation: pg_sys::Oid, decide: bool) -> Result<Option<Outcome>> {
     forget_the_future(relation)?;
     calibration::settle(&table)?;
     let mut memory = memory::recall(&table)?;
+    if let Some(capacities) = memory.gauges.capacities(&table) {
+        let partitions = table.partitions.iter_mut().zip(capacities);
+        partitions.for_each(|(partition, capacity)| partition.configured = capacity);
+    }
     sample(&table, &mut memory)?;
     let outcome = if decide { Some(decide_and_publish(&table, &mut memory)?) } else { None };
     memory::keep(relation, memory);

@@ -5,10 +5,11 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pss_core::calibrate::{Calibrator, Timed};
+use pss_core::capacity;
 use pss_core::load_vector::{Activity, Extent, VectorMeter};
 use pss_core::resources::Resources;
 
-use crate::catalog::{self, ShardedTable};
+use crate::catalog::{self, Partition, ShardedTable};
 use crate::clock::timestamp;
 use crate::error::Result;
 use crate::sampler::Reading;
@@ -18,8 +19,13 @@ pub struct Gauges {
     meters: Vec<VectorMeter>,
     extents: Vec<Extent>,
     uses: Vec<Resources>,
+    /// What the table uses lately, older use fading.
+    mix: Resources,
     calibrator: Calibrator,
 }
+
+/// Part of the mix of resources that the newest sample makes up.
+const NEWEST: f64 = 0.1;
 
 impl Gauges {
     /// A table of which nothing has been seen.
@@ -28,6 +34,7 @@ impl Gauges {
             meters: vec![VectorMeter::new(interval_us); partitions],
             extents: vec![Extent::default(); partitions],
             uses: vec![Resources::UNKNOWN; partitions],
+            mix: Resources::UNKNOWN,
             calibrator: Calibrator::new(partitions),
         }
     }
@@ -46,6 +53,20 @@ impl Gauges {
             let timed = Timed { counters, statement_us, insert_us: statements.insert_us };
             self.calibrator.sample(i, at, &timed);
         }
+        let all = self.uses.iter().fold(Resources::UNKNOWN, |all, used| all.plus(used));
+        self.mix = self.mix.towards(&all, NEWEST);
+    }
+
+    /// What each partition can carry by the resources that are configured of it, in the unit of
+    /// the relative capacities; `None` unless that is known of all that are in service.
+    pub fn capacities(&self, table: &ShardedTable) -> Option<Vec<f64>> {
+        let serving: Vec<_> = table.partitions.iter().filter(|p| p.active).collect();
+        let resources: Vec<Resources> = serving.iter().map(|p| p.resources).collect();
+        let room = serving.iter().map(|p| p.configured).sum();
+        let by_resources = capacity::by_resources(&resources, &self.mix);
+        let mut carried = capacity::relative(&by_resources, room)?.into_iter();
+        let mut own = |p: &Partition| if p.active { carried.next() } else { None };
+        Some(table.partitions.iter().map(|p| own(p).unwrap_or(p.configured)).collect())
     }
 
     /// What events cost, as far as it has been learnt.
@@ -62,7 +83,9 @@ impl Gauges {
         let room = room();
         // What is not stored here (its size is not known) does not use what is here.
         let here = self.uses.iter().map(|used| (!used.storage.is_nan()).then_some(used));
-        let scarcest = here.map(|used| used.and_then(|used| used.utilization(&room)));
+        let scarcest = here.zip(&table.partitions).map(|(used, partition)| {
+            used.and_then(|used| used.utilization(&partition.resources.or(&room)))
+        });
         let (utilization, scarcest): (Vec<_>, Vec<_>) =
             scarcest.map(|scarcest| (scarcest.map(|s| s.0), scarcest.map(|s| s.1.name()))).unzip();
         catalog::as_extension_owner(|| {
@@ -94,7 +117,7 @@ impl Gauges {
     }
 }
 
-/// What this server has of each resource, as far as it says so: its processors, and the memory
+/// What partitions have of each resource where nothing is configured of them: what this server has, as far as it says so: its processors, and the memory
 /// that it keeps blocks in. How fast its disks are, and how large, it does not say.
 fn room() -> Resources {
     let cpus = std::thread::available_parallelism().map_or(f64::NAN, |n| n.get() as f64);

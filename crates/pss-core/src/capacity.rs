@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use crate::resources::{Resource, Resources};
+
 /// One cycle of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cycle {
@@ -121,6 +123,22 @@ pub fn in_use(
     figure(configured, Source::Configured)
         .or_else(|| figure(discovered, Source::Discovered))
         .or_else(|| figure(learned, Source::Learned))
+}
+
+/// Load that each partition can carry by its resources, up to a factor common to all: where the
+/// table's load uses resources as `used` has it, the scarcest of those whose capacity is known
+/// decides. Memory and storage are stocks, not rates: what they hold does not come and go with the
+/// load of a moment, so they take no part. `None`: nothing used is known to be limited.
+pub fn by_resources(capacity: &[Resources], used: &Resources) -> Vec<Option<f64>> {
+    const RATES: [Resource; 4] = [Resource::Cpu, Resource::Read, Resource::Write, Resource::Bytes];
+    let carried = |own: &Resources| {
+        let by = |rate: Resource| {
+            let (room, used) = (own.get(rate)?, used.get(rate)?);
+            (room > 0.0 && used > 0.0).then(|| room / used)
+        };
+        RATES.into_iter().filter_map(by).reduce(f64::min)
+    };
+    capacity.iter().map(carried).collect()
 }
 
 /// Absolute capacities as relative ones: scaled so that they add up to `room`, what their partitions

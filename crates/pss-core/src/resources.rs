@@ -105,6 +105,21 @@ impl Resources {
         known.reduce(|most, next| if next.0 > most.0 { next } else { most })
     }
 
+    /// These amounts, and `other`'s where nothing is known here.
+    pub fn or(&self, other: &Resources) -> Resources {
+        let (mine, other) = (self.as_array(), other.as_array());
+        let first = |i: usize| if mine[i].is_nan() { other[i] } else { mine[i] };
+        Resources::from_array(std::array::from_fn(first))
+    }
+
+    /// A step of `part` of the way from these amounts to `newer`; what is known on one side alone
+    /// is taken from there.
+    pub fn towards(&self, newer: &Resources, part: f64) -> Resources {
+        let (old, new) = (self.as_array(), newer.as_array());
+        let step = |i: usize| old[i] + part * (new[i] - old[i]);
+        Resources::from_array(std::array::from_fn(step)).or(self).or(newer)
+    }
+
     /// The sum, by resource, of what is known on both sides or on one: partitions of one node add
     /// up, and one of which nothing is known adds nothing.
     pub fn plus(&self, other: &Resources) -> Resources {
@@ -161,6 +176,15 @@ mod tests {
         let sum = LOAD.plus(&Resources { cpu: 1.0, bytes: 7.0, ..Resources::UNKNOWN });
         assert_eq!((sum.cpu, sum.bytes, sum.read), (500_001.0, 7.0, 30.0));
         assert!(Resources::UNKNOWN.plus(&Resources::UNKNOWN).cpu.is_nan());
+    }
+
+    #[test]
+    fn unknown_amounts_are_taken_from_the_other() {
+        let newer = Resources { cpu: 100_000.0, bytes: 4.0, ..Resources::UNKNOWN };
+        let mixed = LOAD.towards(&newer, 0.25);
+        assert_eq!((mixed.cpu, mixed.read, mixed.bytes), (400_000.0, 30.0, 4.0));
+        let either = newer.or(&LOAD);
+        assert_eq!((either.cpu, either.read, either.bytes), (100_000.0, 30.0, 4.0));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Learning a server's capacity, on simulated servers whose capacity is known.
 
 use proptest::prelude::*;
-use pss_core::capacity::{Cycle, Learner, Source, in_use, relative};
+use pss_core::capacity::{Cycle, Learner, Source, by_resources, in_use, relative};
+use pss_core::resources::Resources;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -180,6 +181,17 @@ fn absolute_capacities_compare_if_all_are_known() {
     assert_eq!(relative(&[Some(30.0), None], 8.0), None);
     assert_eq!(relative(&[Some(30.0), Some(0.0)], 8.0), None);
     assert_eq!(relative(&[], 8.0), None);
+}
+
+#[test]
+fn the_scarcest_rate_decides_what_is_carried() {
+    let used = Resources { cpu: 1e6, write: 50.0, memory: 1e9, ..Resources::UNKNOWN };
+    let fast = Resources { cpu: 4e6, write: 100.0, ..Resources::UNKNOWN };
+    let slow = Resources { cpu: 1e6, write: 1000.0, memory: 1.0, ..Resources::UNKNOWN };
+    let unused = Resources { read: 10.0, storage: 10.0, ..Resources::UNKNOWN };
+    let carried = by_resources(&[fast, slow, unused, Resources::UNKNOWN], &used);
+    assert_eq!(carried, [Some(2.0), Some(1.0), None, None]);
+    assert_eq!(by_resources(&[fast], &Resources::UNKNOWN), [None]);
 }
 
 proptest! {

@@ -49,6 +49,24 @@ SELECT pss_set_partition_state('t', 3, 'active');
 SELECT pss_set_tablespace_capacity('pss_test_disk', capacity => 0);
 SELECT decided();
 
+-- Resources of all partitions: what the table uses of them lately says how they compare. Two samples,
+-- ten seconds apart in no time, in one transaction, which keeps the worker out.
+BEGIN;
+SELECT count(pss_set_capacity('t', p, cpu => c)) FROM (VALUES (0, 1), (1, 1), (2, 2)) AS v (p, c);
+SELECT decided();
+INSERT INTO t SELECT generate_series(1, 1000);
+UPDATE pss.sample SET sampled_at = sampled_at - interval '10 s';
+SELECT decided();
+SELECT count(pss_set_capacity('t', 3, cpu => 4));
+SELECT decided();
+-- A resource that is not used limits nobody.
+SELECT count(pss_set_capacity('t', p, read => 1)) FROM generate_series(0, 3) AS p;
+SELECT decided();
+-- Out of service, it takes its figures with it.
+SELECT pss_set_partition_state('t', 3, 'disabled');
+SELECT decided();
+ROLLBACK;
+
 -- What this server has is found by the worker.
 DO $$ BEGIN
     FOR i IN 1..600 LOOP
