@@ -68,7 +68,7 @@ impl Learner {
             if self.queued.len() == KEPT {
                 self.queued.pop_front();
             }
-            self.queued.push_back((self.cycle, shown(load, latency_s / rest, in_flight)));
+            self.queued.push_back((self.cycle, shown(load, in_flight)));
             let fresh = |(at, _): &&(u64, f64)| self.cycle - at < FORGOTTEN;
             let mut recent: Vec<f64> = self.queued.iter().filter(fresh).map(|(_, c)| *c).collect();
             if recent.len() >= ENOUGH {
@@ -86,17 +86,13 @@ impl Learner {
     }
 }
 
-/// The capacity that a cycle with a queue shows: `load` was carried at a latency `stretch` times
-/// that at rest.
+/// The capacity that a cycle with a queue shows.
 ///
-/// With one server of exponential times (M/M/1) latency is rest / (1 - utilization), and in flight
-/// are utilization / (1 - utilization): either gives the capacity. With many servers alike the knee
-/// is sharper, and the first is up to 1 / (1 - 1 / `KNEE`) of it too high; where the server became
-/// slower, the first is too low until the latency at rest has followed. So the larger counts.
-fn shown(load: f64, stretch: f64, in_flight: f64) -> f64 {
-    let by_latency = 1.0 / (1.0 - 1.0 / stretch);
-    let by_queue = 1.0 + 1.0 / in_flight;
-    load * by_latency.max(by_queue)
+/// With one server of exponential times (M/M/1) utilization / (1 - utilization) are in flight, which
+/// gives the capacity. With many servers alike a queue comes only when nearly all of them are at
+/// work, and then as many are in flight: what is carried is nearly all there is.
+fn shown(load: f64, in_flight: f64) -> f64 {
+    load * (1.0 + 1.0 / in_flight)
 }
 
 /// Where a figure of capacity comes from.
