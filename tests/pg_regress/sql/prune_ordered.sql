@@ -17,7 +17,7 @@ DECLARE
     line text;
 BEGIN
     FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' || statement LOOP
-        line := regexp_replace(line, 't_p[0-9]_k_n_idx|t_p[0-9]', 'HOME', 'g');
+        line := regexp_replace(line, 't_p[0-9]_k_n_idx|t_k_n_idx_p0|t_p[0-9]', 'HOME', 'g');
         line := regexp_replace(line, ' t_[0-9]', ' t', 'g');
         line := regexp_replace(line, '(rows=[0-9]+)\.00', '\1');
         IF line ~ 'PssAppend|Sort|Merge|Scan|Opened|Searches of|never' THEN
