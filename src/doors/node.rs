@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use crate::error::OrRaise;
 use crate::router::Router;
-use crate::{raw, slot};
+use crate::{compat, raw, slot};
 
 /// A constant table of function pointers and a name.
 pub struct Methods<T>(pub T);
@@ -52,6 +52,39 @@ pub unsafe fn next_of(child: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableS
             return null_mut();
         }
         row
+    }
+}
+
+/// The columns of a node's own, computed from a child's row (null: they need none): what
+/// ExecProject does.
+///
+/// # Safety
+/// The projection was built for rows like this one, into a slot of its own.
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+pub unsafe fn project(
+    projection: *mut pg_sys::ProjectionInfo,
+    row: *mut pg_sys::TupleTableSlot,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: as stated.
+    unsafe {
+        let econtext = (*projection).pi_exprContext;
+        raw::MemoryContextReset((*econtext).ecxt_per_tuple_memory);
+        (*econtext).ecxt_scantuple = row;
+        let program = &raw mut (*projection).pi_state;
+        let result = (*program).resultslot;
+        let (Some(clear), Some(evaluate)) = ((*(*result).tts_ops).clear, (*program).evalfunc)
+        else {
+            return null_mut();
+        };
+        clear(result);
+        let outer = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = (*econtext).ecxt_per_tuple_memory;
+        let mut null = false;
+        evaluate(program, econtext, compat::null_of_projection(&mut null));
+        pg_sys::CurrentMemoryContext = outer;
+        (*result).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+        (*result).tts_nvalid = (*(*result).tts_tupleDescriptor).natts as i16;
+        result
     }
 }
 

@@ -81,7 +81,9 @@ unsafe fn route_modify_table(
             (*modify).onConflictAction != pg_sys::OnConflictAction::ONCONFLICT_NONE;
         target.checked = !(*modify).withCheckOptionLists.is_null();
         target.counts = (*modify).canSetTag;
-        target.read_ahead = read_ahead;
+        let sub = (*modify).plan.lefttree;
+        let one_row = route_plan::computes_one_row(sub);
+        target.read_ahead = read_ahead && !one_row;
         // ExecCheckPlanOutput wants literal NULLs for generated and dropped columns.
         let is_literal = |entry: &pg_sys::TargetEntry| {
             let null = is(entry.expr, pg_sys::NodeTag::T_Const)
@@ -89,8 +91,11 @@ unsafe fn route_modify_table(
             null && entry.resno != target.partition_attribute
         };
         let (scan, private) = (&route_node::SCAN.0, target.to_list());
-        (*modify).plan.lefttree =
-            route_plan::wrap((*modify).plan.lefttree, scan, private, is_literal, *next_id);
+        (*modify).plan.lefttree = if one_row {
+            route_plan::replace(sub, scan, private, *next_id)
+        } else {
+            route_plan::wrap(sub, scan, private, is_literal, *next_id)
+        };
         *next_id += 1;
     }
 }

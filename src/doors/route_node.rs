@@ -51,6 +51,8 @@ struct RouteState {
     /// Rows read ahead; null until some are.
     ahead: *mut ReadAhead,
     rows: u64,
+    /// A node without a child computes one row: that has been done.
+    is_done: bool,
 }
 
 pub fn register() {
@@ -87,6 +89,9 @@ unsafe extern "C-unwind" fn execute(
             }
         }
         let child = (*node).ss.ps.lefttree;
+        if child.is_null() {
+            return execute_once(state);
+        }
         let source = node::next_of(child);
         if source.is_null() {
             return null_mut();
@@ -108,6 +113,21 @@ unsafe extern "C-unwind" fn execute(
         }
         route_ahead(state);
         ReadAhead::pop(ahead, row);
+        row
+    }
+}
+
+/// The only row of a node without a child, which it computes itself.
+#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
+unsafe fn execute_once(state: *mut RouteState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: the node's own state and projection, which refers to no row.
+    unsafe {
+        if (*state).is_done {
+            return null_mut();
+        }
+        (*state).is_done = true;
+        let row = node::project((*state).css.ss.ps.ps_ProjInfo, null_mut());
+        route_row(state, row);
         row
     }
 }
@@ -262,7 +282,10 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
         if !(*state).ahead.is_null() {
             ReadAhead::restart((*state).ahead);
         }
-        node::rescan(node);
+        (*state).is_done = false;
+        if !(*node).ss.ps.lefttree.is_null() {
+            node::rescan(node);
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
+use super::planner::is;
+
 /// What the planner tells the node under an INSERT, as its custom_private list.
 #[derive(Clone, Copy)]
 pub struct Target {
@@ -113,6 +115,69 @@ fn integers(items: &[i32]) -> *mut pg_sys::List {
     unsafe { items.iter().fold(null_mut(), |list, item| pg_sys::lappend_int(list, *item)) }
 }
 
+/// A node like its subplan `sub`, with neither columns nor children yet.
+///
+/// # Safety
+/// `sub` is a finished plan; `id` is not used by another node.
+unsafe fn node_over(
+    sub: *mut pg_sys::Plan,
+    methods: &'static pg_sys::CustomScanMethods,
+    private: *mut pg_sys::List,
+    id: c_int,
+) -> *mut pg_sys::CustomScan {
+    // SAFETY: builds a plan node in the planner's memory context.
+    unsafe {
+        let node = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
+        let plan = &mut (*node).scan.plan;
+        plan.type_ = pg_sys::NodeTag::T_CustomScan;
+        plan.startup_cost = (*sub).startup_cost;
+        plan.total_cost = (*sub).total_cost;
+        plan.plan_rows = (*sub).plan_rows;
+        plan.plan_width = (*sub).plan_width;
+        plan.parallel_safe = false;
+        plan.plan_node_id = id;
+        plan.extParam = pg_sys::bms_copy((*sub).extParam);
+        plan.allParam = pg_sys::bms_copy((*sub).allParam);
+        (*node).custom_private = private;
+        (*node).methods = methods;
+        node
+    }
+}
+
+/// Whether the plan does nothing but compute one row, as that of a single row of VALUES.
+///
+/// # Safety
+/// `plan` is a finished plan.
+pub unsafe fn computes_one_row(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: as stated.
+    unsafe {
+        is(plan, pg_sys::NodeTag::T_Result)
+            && (*plan).lefttree.is_null()
+            && (*plan).initPlan.is_null()
+            && (*plan).qual.is_null()
+            && (*plan.cast::<pg_sys::Result>()).resconstantqual.is_null()
+    }
+}
+
+/// A node in the place of a plan that [`computes_one_row`]: it computes the row itself, which
+/// saves a statement of one row the start of a second node.
+///
+/// # Safety
+/// As for [`wrap`].
+pub unsafe fn replace(
+    sub: *mut pg_sys::Plan,
+    methods: &'static pg_sys::CustomScanMethods,
+    private: *mut pg_sys::List,
+    id: c_int,
+) -> *mut pg_sys::Plan {
+    // SAFETY: as stated; the target list refers to no other node.
+    unsafe {
+        let node = node_over(sub, methods, private, id);
+        (*node).scan.plan.targetlist = (*sub).targetlist;
+        node.cast()
+    }
+}
+
 /// Puts a node between a ModifyTable and its subplan `sub`. It passes the subplan's
 /// columns on, except those that it is to show as the literals they are.
 ///
@@ -127,17 +192,8 @@ pub unsafe fn wrap(
 ) -> *mut pg_sys::Plan {
     // SAFETY: builds plan nodes in the planner's memory context.
     unsafe {
-        let node = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
+        let node = node_over(sub, methods, private, id);
         let plan = &mut (*node).scan.plan;
-        plan.type_ = pg_sys::NodeTag::T_CustomScan;
-        plan.startup_cost = (*sub).startup_cost;
-        plan.total_cost = (*sub).total_cost;
-        plan.plan_rows = (*sub).plan_rows;
-        plan.plan_width = (*sub).plan_width;
-        plan.parallel_safe = false;
-        plan.plan_node_id = id;
-        plan.extParam = pg_sys::bms_copy((*sub).extParam);
-        plan.allParam = pg_sys::bms_copy((*sub).allParam);
         plan.lefttree = sub;
         let (mut target_list, mut scan_list) = (null_mut(), null_mut());
         for entry in super::planner::entries::<pg_sys::TargetEntry>((*sub).targetlist) {
@@ -164,8 +220,6 @@ pub unsafe fn wrap(
         }
         plan.targetlist = target_list;
         (*node).custom_scan_tlist = scan_list;
-        (*node).custom_private = private;
-        (*node).methods = methods;
         node.cast()
     }
 }

@@ -4,16 +4,15 @@
 //! What it makes for its scans and inserts it keeps, because a statement probes
 //! again and again.
 
+use std::cell::Cell;
 use std::mem::size_of;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
 use super::upkeep;
+use super::write::Writer;
 use crate::compat;
-
-/// Entries that one insertion writes at once.
-pub const BATCH: usize = 256;
 
 /// What a probe found for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +40,13 @@ pub struct Map {
     /// The index on `e` that scans use.
     pub(super) index: pg_sys::Relation,
     /// While one of them is being rebuilt there are others, which take entries, too.
-    others: Vec<(pg_sys::Relation, *mut pg_sys::IndexInfo)>,
-    /// Where all that is below lives.
-    context: pg_sys::MemoryContext,
-    slot: *mut pg_sys::TupleTableSlot,
+    pub(super) others: Vec<(pg_sys::Relation, *mut pg_sys::IndexInfo)>,
+    /// Where all that is below lives. It is made when it is needed, and null until then.
+    pub(super) context: pg_sys::MemoryContext,
+    slot: Cell<*mut pg_sys::TupleTableSlot>,
+    pub(super) index_info: *mut pg_sys::IndexInfo,
     dirty: *mut DirtyScan,
-    writer: *mut Writer,
+    pub(super) writer: *mut Writer,
 }
 
 /// A scan under a dirty snapshot, which tells of transactions in progress by its fields.
@@ -57,15 +57,6 @@ struct DirtyScan {
     keys: [pg_sys::ScanKeyData; 2],
 }
 
-#[repr(C)]
-struct Writer {
-    index_info: *mut pg_sys::IndexInfo,
-    /// Made as they are needed.
-    slots: [*mut pg_sys::TupleTableSlot; BATCH],
-    /// For the tuples of one insertion.
-    tuples: pg_sys::MemoryContext,
-}
-
 impl Drop for Map {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -74,18 +65,14 @@ impl Drop for Map {
         }
         // SAFETY: all of it was made by this map, and is released once.
         unsafe {
-            if let Some(writer) = self.writer.as_ref() {
-                for slot in writer.slots.iter().filter(|slot| !slot.is_null()) {
-                    pg_sys::ExecDropSingleTupleTableSlot(*slot);
-                }
-                pg_sys::MemoryContextDelete(writer.tuples);
-                pg_sys::pfree(self.writer.cast());
-            }
+            Writer::close(self.writer);
             if let Some(dirty) = self.dirty.as_ref() {
                 pg_sys::index_endscan(dirty.scan);
                 pg_sys::pfree(self.dirty.cast());
             }
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            if !self.slot.get().is_null() {
+                pg_sys::ExecDropSingleTupleTableSlot(self.slot.get());
+            }
             for (index, _) in self.others.drain(..) {
                 pg_sys::index_close(index, pg_sys::NoLock as i32);
             }
@@ -96,7 +83,7 @@ impl Drop for Map {
 }
 
 /// Column `e`: the first partition number of a key's range.
-fn range_start(hash48: u64) -> i64 {
+pub(super) fn range_start(hash48: u64) -> i64 {
     (hash48 << 16) as i64
 }
 
@@ -130,10 +117,31 @@ impl Map {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let heap = pg_sys::table_open(map, lock);
             let (index, others) = upkeep::open_indexes(heap, lock);
-            let slot = pg_sys::table_slot_create(heap, null_mut());
             pg_sys::MemoryContextSwitchTo(before);
-            Self { heap, index, others, context, slot, dirty: null_mut(), writer: null_mut() }
+            Self {
+                heap,
+                index,
+                others,
+                context,
+                slot: Cell::new(null_mut()),
+                index_info: null_mut(),
+                dirty: null_mut(),
+                writer: null_mut(),
+            }
         }
+    }
+
+    /// The slot of our scans.
+    fn slot(&self) -> *mut pg_sys::TupleTableSlot {
+        if self.slot.get().is_null() {
+            // SAFETY: a slot for the open heap, in the map's own memory.
+            unsafe {
+                let before = pg_sys::MemoryContextSwitchTo(self.context);
+                self.slot.set(pg_sys::table_slot_create(self.heap, null_mut()));
+                pg_sys::MemoryContextSwitchTo(before);
+            }
+        }
+        self.slot.get()
     }
 
     /// Opens a map for a use that ends before the current memory context does.
@@ -179,7 +187,6 @@ impl Map {
         wanted: impl Fn(u64) -> bool,
         mut take: impl FnMut(u64, Hit),
     ) {
-        let slot = self.slot;
         let dirty = self.dirty_scan();
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         // SAFETY: scan and snapshot live as long as the map, whose columns are two int8, never null.
@@ -187,20 +194,23 @@ impl Map {
             (*dirty).keys[0].sk_argument = range_start(first).into();
             (*dirty).keys[1].sk_argument = (range_start(last) | 0xFFFF).into();
             let scan = (*dirty).scan;
-            // The scan keeps what it allocates, maybe beyond the row that asks.
+            // The scan keeps what it allocates, also for the rescan, maybe beyond the row that asks.
             let before = pg_sys::MemoryContextSwitchTo(self.context);
             pg_sys::index_rescan(scan, (*dirty).keys.as_mut_ptr(), 2, null_mut(), 0);
             while !pg_sys::index_getnext_tid(scan, forward).is_null() {
                 let (hash48, partition) = indexed((*scan).xs_itup);
                 let mut fetch = wanted(hash48);
                 while fetch {
+                    let slot = self.slot();
                     if pg_sys::index_fetch_heap(scan, slot) {
                         take(hash48, dirty_hit(slot, &(*dirty).snapshot, partition));
                     }
                     fetch = (*scan).xs_heap_continue;
                 }
             }
-            crate::slot::clear(slot);
+            if !self.slot.get().is_null() {
+                crate::slot::clear(self.slot.get());
+            }
             pg_sys::MemoryContextSwitchTo(before);
         }
     }
@@ -234,7 +244,7 @@ impl Map {
             let found =
                 next_entry(
                     scan,
-                    self.slot,
+                    self.slot(),
                     |entry| {
                         if self.sees(snapshot) { take(entry) } else { None }
                     },
@@ -251,7 +261,9 @@ impl Map {
             let satisfies = (*(*self.heap).rd_tableam).tuple_satisfies_snapshot;
             #[allow(ffi_unwind_calls, reason = "guarded by pg_guard_ffi_boundary")]
             satisfies.is_some_and(|f| {
-                pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| f(self.heap, self.slot, snapshot))
+                pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
+                    f(self.heap, self.slot(), snapshot)
+                })
             })
         }
     }
@@ -266,101 +278,13 @@ impl Map {
                 (*dirty).keys = range_keys();
                 let snapshot = &raw mut (*dirty).snapshot;
                 (*dirty).scan = compat::index_beginscan(self.heap, self.index, snapshot, 2);
-                // The index alone says whose entry it is. Room for that is made by the first
-                // rescan, in the context that is current.
+                // The index alone says whose entry it is.
                 (*(*dirty).scan).xs_want_itup = true;
-                let keys = (*dirty).keys.as_mut_ptr();
-                pg_sys::index_rescan((*dirty).scan, keys, 2, null_mut(), 0);
                 pg_sys::MemoryContextSwitchTo(before);
                 self.dirty = dirty;
             }
         }
         self.dirty
-    }
-
-    fn writer(&mut self) -> *mut Writer {
-        if self.writer.is_null() {
-            // SAFETY: zeroed memory is a writer without slots.
-            unsafe {
-                let before = pg_sys::MemoryContextSwitchTo(self.context);
-                let writer = pg_sys::palloc0(size_of::<Writer>()).cast::<Writer>();
-                (*writer).index_info = pg_sys::BuildIndexInfo(self.index);
-                (*writer).tuples = pg_sys::AllocSetContextCreateInternal(
-                    self.context,
-                    c"pss row map entries".as_ptr(),
-                    pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-                    pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                    pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-                );
-                pg_sys::MemoryContextSwitchTo(before);
-                self.writer = writer;
-            }
-        }
-        self.writer
-    }
-
-    /// Adds entries, as part of the current transaction: at most [`BATCH`], best in
-    /// the order of their hashes.
-    pub fn insert(&mut self, entries: &[Entry]) {
-        let n = entries.len().min(BATCH);
-        if n == 0 {
-            return;
-        }
-        let writer = self.writer();
-        // SAFETY: slots of the map's own shape, two int8, never null; the index has one plain
-        // column, the first.
-        unsafe {
-            let before = pg_sys::MemoryContextSwitchTo((*writer).tuples);
-            for (slot, entry) in (*writer).slots.iter_mut().zip(entries) {
-                if slot.is_null() {
-                    pg_sys::MemoryContextSwitchTo(self.context);
-                    *slot = pg_sys::MakeSingleTupleTableSlot(
-                        (*self.heap).rd_att,
-                        &raw const pg_sys::TTSOpsHeapTuple,
-                    );
-                    pg_sys::MemoryContextSwitchTo((*writer).tuples);
-                }
-                let e = range_start(entry.hash48) | i64::from(entry.partition);
-                let mut values = [e.into(), entry.virtual_key.into()];
-                let tuple = pg_sys::heap_form_tuple(
-                    (*self.heap).rd_att,
-                    values.as_mut_ptr(),
-                    [false; 2].as_mut_ptr(),
-                );
-                pg_sys::ExecStoreHeapTuple(tuple, *slot, true);
-            }
-            let slots = (*writer).slots.as_mut_ptr();
-            let command = pg_sys::GetCurrentCommandId(true);
-            if n == 1 {
-                // What serves many first makes room for a page of them.
-                let tuple = pg_sys::ExecFetchSlotHeapTuple(*slots, true, null_mut());
-                pg_sys::heap_insert(self.heap, tuple, command, 0, null_mut());
-                (**slots).tts_tid = (*tuple).t_self;
-            } else {
-                pg_sys::heap_multi_insert(self.heap, slots, n as i32, command, 0, null_mut());
-            }
-            let first = (self.index, (*writer).index_info);
-            for &(index, info) in std::iter::once(&first).chain(&self.others) {
-                for (slot, entry) in (&(*writer).slots)[..n].iter().zip(entries) {
-                    let e = range_start(entry.hash48) | i64::from(entry.partition);
-                    pg_sys::index_insert(
-                        index,
-                        [e.into()].as_mut_ptr(),
-                        [false].as_mut_ptr(),
-                        &raw mut (**slot).tts_tid,
-                        self.heap,
-                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                        false,
-                        info,
-                    );
-                }
-            }
-            for slot in &(&(*writer).slots)[..n] {
-                crate::slot::clear(*slot);
-            }
-            pg_sys::MemoryContextSwitchTo(before);
-            pg_sys::MemoryContextReset((*writer).tuples);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! An index over what the rows say of themselves, never the truth: it can be
 //! dropped and rebuilt. This file makes and unmakes maps and keeps their state;
-//! [`handle`] probes and writes an open one, [`upkeep`] is for movers
+//! [`handle`] probes an open one, [`write`] adds to it, [`upkeep`] is for movers
 //! and cleaners. In slot mode the map holds slots in place of key hashes
 //! ([`slots`]); [`spread`] is for keys with several homes, and [`state`] says what a snapshot may believe of it.
 
@@ -12,6 +12,7 @@ pub mod slots;
 pub mod spread;
 mod state;
 mod upkeep;
+mod write;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -20,8 +21,9 @@ use crate::catalog::as_extension_owner;
 use crate::error::Result;
 use crate::latest;
 
-pub use handle::{BATCH, Entry, Hit, Map};
+pub use handle::{Entry, Hit, Map};
 pub use upkeep::Stored;
+pub use write::BATCH;
 
 /// Makes the empty row map of a table and its (incomplete) state; returns the
 /// map. A member of the extension without a dependency on the user's table, so

@@ -10,10 +10,12 @@ mod draw;
 mod hot;
 mod memo;
 mod record;
+mod spare;
 mod spread;
 mod tally;
 pub mod wait;
 
+use std::mem::take;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,6 +30,7 @@ use by_slot::Slots;
 use draw::Drawer;
 use memo::Memo;
 use record::Asked;
+use spare::Spare;
 use spread::SpreadKey;
 use tally::{Found, Tally};
 
@@ -87,6 +90,15 @@ impl Drop for Router {
         let less = |n: usize| Some(n.saturating_sub(1));
         let _ = IN_USE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         self.tally.flush(&self.meta);
+        spare::leave(Spare {
+            meta: self.meta.clone(),
+            locked: take(&mut self.locked),
+            drawer: self.drawer.take(),
+            tally: take(&mut self.tally),
+            batch: take(&mut self.batch),
+            hashes: take(&mut self.hashes),
+            hits: take(&mut self.hits),
+        });
     }
 }
 
@@ -98,32 +110,40 @@ pub fn hash48(hash: u64) -> u64 {
 impl Router {
     /// The router of a sharded table; an error if it is none, or pss is not preloaded.
     pub fn open(relation: pg_sys::Oid) -> Result<Self> {
+        if let Some(spare) = spare::take(relation) {
+            return Self::with(spare);
+        }
         let meta = meta::table(relation)?.map_or_else(|| Err(meta::not_sharded(relation)), Ok)?;
         Self::of(meta)
     }
 
     pub fn of(meta: Rc<Meta>) -> Result<Self> {
+        Self::with(Spare::new(meta))
+    }
+
+    fn with(spare: Spare) -> Result<Self> {
         if !shmem::available() {
             return Err(not_preloaded());
         }
         forbid_read_only();
         // SAFETY: a plain global of the backend.
         let context = unsafe { pg_sys::CurrentMemoryContext };
-        let n = meta.table.partitions.len();
+        let Spare { meta, mut locked, drawer, tally, batch, hashes, hits } = spare;
+        locked.fill(false);
         IN_USE.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             meta,
             context,
             map: None,
-            locked: vec![false; n],
-            drawer: None,
+            locked,
+            drawer,
             memo: Memo::default(),
             slots: Slots::default(),
             spread: Vec::new(),
-            tally: Tally::new(n),
-            batch: Vec::new(),
-            hashes: Vec::new(),
-            hits: Vec::new(),
+            tally,
+            batch,
+            hashes,
+            hits,
         })
     }
 
@@ -225,7 +245,7 @@ impl Router {
                 None => self.batch.push(Asked::new(row, key, hash)),
             }
         }
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = take(&mut self.batch);
         if !batch.is_empty() {
             self.settle(&mut batch)?;
         }

@@ -22,6 +22,7 @@ pub enum Found {
 }
 
 /// Counts since the last flush.
+#[derive(Default)]
 pub struct Tally {
     /// Rows to each partition, by position.
     rows: Vec<u64>,

@@ -13,8 +13,7 @@ use pgrx::prelude::*;
 use super::choose;
 use super::explain;
 use super::plan::{Child, Head, Layout};
-use crate::compat;
-use crate::doors::node::Methods;
+use crate::doors::node::{self, Methods};
 use crate::doors::planner::entries;
 use crate::homes::Reader;
 use crate::raw;
@@ -172,7 +171,7 @@ unsafe extern "C-unwind" fn execute(
             let row = next(child);
             if !row.is_null() && u32::from((*row).tts_flags) & pg_sys::TTS_FLAG_EMPTY == 0 {
                 let projection = (*node).ss.ps.ps_ProjInfo;
-                return if projection.is_null() { row } else { project(projection, row) };
+                return if projection.is_null() { row } else { node::project(projection, row) };
             }
             (*state).current = null_mut();
         }
@@ -254,35 +253,6 @@ unsafe extern "C-unwind" fn make_ready(state: *mut AppendState, i: usize) {
         let branch = (*state).branches.add(i);
         (*branch).scan = (*state).scan;
         pg_sys::UpdateChangedParamSet((*branch).state, (*state).changed);
-    }
-}
-
-/// The node's own columns, computed from a child's row: what ExecProject does.
-#[allow(ffi_unwind_calls, reason = "an error passes through a frame without destructors")]
-unsafe fn project(
-    projection: *mut pg_sys::ProjectionInfo,
-    row: *mut pg_sys::TupleTableSlot,
-) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: the projection was built for rows like this one, into a slot of its own.
-    unsafe {
-        let econtext = (*projection).pi_exprContext;
-        raw::MemoryContextReset((*econtext).ecxt_per_tuple_memory);
-        (*econtext).ecxt_scantuple = row;
-        let program = &raw mut (*projection).pi_state;
-        let result = (*program).resultslot;
-        let (Some(clear), Some(evaluate)) = ((*(*result).tts_ops).clear, (*program).evalfunc)
-        else {
-            return null_mut();
-        };
-        clear(result);
-        let outer = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = (*econtext).ecxt_per_tuple_memory;
-        let mut null = false;
-        evaluate(program, econtext, compat::null_of_projection(&mut null));
-        pg_sys::CurrentMemoryContext = outer;
-        (*result).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
-        (*result).tts_nvalid = (*(*result).tts_tupleDescriptor).natts as i16;
-        result
     }
 }
 
