@@ -52,13 +52,14 @@ impl Pass<'_> {
             self.variant.target,
             variants::rows_sql(rows)
         );
+        let beside = variants::beside_new(self.variant.table, rows);
         let wanted =
             |keys| [Case::InsertSelect(keys), Case::Copy(keys)].map(|c| self.bench.wants(c));
         let known = wanted(Keys::Known).contains(&true) || wanted(Keys::Cold).contains(&true);
 
         if known || self.bench.wants(Case::Copy(Keys::New)) {
             self.empty()?;
-            self.timed(Case::Copy(Keys::New), &copy, rows, figures)?;
+            self.timed(Case::Copy(Keys::New), &(copy.clone() + &beside), rows, figures)?;
         }
         if known {
             self.timed(Case::InsertSelect(Keys::Cold), &insert, rows, figures)?;
@@ -75,7 +76,7 @@ impl Pass<'_> {
         }
         if self.bench.wants(Case::InsertSelect(Keys::New)) {
             self.empty()?;
-            self.timed(Case::InsertSelect(Keys::New), &insert, rows, figures)?;
+            self.timed(Case::InsertSelect(Keys::New), &(insert + &beside), rows, figures)?;
             variants::verify(self.client, self.variant.table, self.stored)?;
         }
         Ok(())
@@ -83,7 +84,7 @@ impl Pass<'_> {
 
     fn empty(&mut self) -> Result<()> {
         let table = self.variant.table;
-        self.client.batch_execute(&format!("TRUNCATE {table}"))?;
+        variants::empty(self.client, table)?;
         self.client.batch_execute("CHECKPOINT")?;
         self.stored = 0;
         Ok(())

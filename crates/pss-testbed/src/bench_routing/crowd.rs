@@ -64,10 +64,11 @@ fn load(bench: &Bench, client: &mut Client) -> Result<()> {
         }
     }
     for table in tables {
-        client.batch_execute(&format!("TRUNCATE {table}"))?;
+        variants::empty(client, table)?;
         for _ in 0..2 {
             variants::fill(client, table, rows).with_context(|| format!("fill {table}"))?;
         }
+        client.batch_execute(&variants::beside_new(table, rows))?;
         client.batch_execute(&format!("VACUUM ANALYZE {table}"))?;
         bench.tell(&format!("loaded {table}"));
     }
@@ -82,7 +83,7 @@ fn once(
     (case, variant, repetition): (Case, &'static Variant, u32),
     figures: &mut Figures,
 ) -> Result<Reading> {
-    let (clients, script) = script(case, variant.target, u64::from(bench.wishes.rows));
+    let (clients, script) = script(case, variant, u64::from(bench.wishes.rows));
     let mut file = NamedTempFile::new()?;
     writeln!(file, "{script}")?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
@@ -127,7 +128,8 @@ fn once(
 }
 
 /// Number of clients of a case, and what each of them does again and again.
-fn script(case: Case, target: &str, rows: u64) -> (u32, String) {
+fn script(case: Case, variant: &Variant, rows: u64) -> (u32, String) {
+    let target = variant.target;
     let known = format!("\\set id random(1, {rows})\n");
     match case {
         Case::Pgbench(clients, keys) => {
@@ -135,9 +137,15 @@ fn script(case: Case, target: &str, rows: u64) -> (u32, String) {
                 Keys::New => format!("\\set id random({FIRST_NEW}, {})\n", i64::MAX),
                 Keys::Cold | Keys::Known => known,
             };
+            let beside = if variant.name == variants::FLOOR && keys == Keys::New {
+                let map = variants::FLOOR_MAP;
+                format!("WITH map AS (INSERT INTO {map} VALUES (hashint8extended(:id, 0), :id)) ")
+            } else {
+                String::new()
+            };
             let insert =
                 format!("INSERT INTO {target} (id, v, note) VALUES (:id, 1, 'note of a row');");
-            (clients, id + &insert)
+            (clients, id + &beside + &insert)
         }
         _ => (READERS, format!("{known}SELECT * FROM {target} WHERE id = :id;")),
     }

@@ -31,11 +31,19 @@ pub struct Variant {
     pub reads: bool,
 }
 
+/// Native hash partitioning, and for each new key a row in a plain table with an index: what any
+/// mapping of keys that survives a crash costs at least.
+pub const FLOOR: &str = "floor";
+
+/// That table, of the shape of a row map.
+pub const FLOOR_MAP: &str = "floor_map";
+
 /// All variants, in the order of the tables.
-pub const ALL: [Variant; 9] = [
+pub const ALL: [Variant; 10] = [
     Variant { reads: true, ..of("plain", "plain", "planner", 1) },
     Variant { reads: true, ..of(NATIVE, NATIVE, "planner", 1) },
     Variant { reads: true, ..of("planner", "sharded", "planner", 1) },
+    of(FLOOR, FLOOR, "planner", 1),
     of("trigger", "sharded", "trigger", 10),
     Variant { target: "sharded_view", ..of("view", "sharded", "planner", 10) },
     Variant { reads: true, ..of("slot", "sharded_slot", "planner", 1) },
@@ -120,7 +128,7 @@ fn table_sql(table: &str) -> String {
     let indexed = format!("{create}; CREATE INDEX ON {table} (id);");
     match table {
         "plain" => indexed,
-        NATIVE => {
+        NATIVE | FLOOR => {
             let leaves = (0..PARTITIONS).map(|i| {
                 format!(
                     "CREATE TABLE {table}_{i} PARTITION OF {table}
@@ -128,7 +136,12 @@ fn table_sql(table: &str) -> String {
                 )
             });
             let create = format!("{create} PARTITION BY HASH (id); CREATE INDEX ON {table} (id);");
-            create + &leaves.collect::<String>()
+            let map = format!(
+                "CREATE TABLE {FLOOR_MAP} (e bigint NOT NULL, virtual_key bigint NOT NULL);
+                 CREATE INDEX ON {FLOOR_MAP} (e);"
+            );
+            let map = if table == FLOOR { map } else { String::new() };
+            create + &leaves.collect::<String>() + &map
         }
         "sharded" | "sharded_slot" => {
             let mapping = if table == "sharded" { "row" } else { "slot" };
@@ -156,6 +169,24 @@ pub fn rows_sql(rows: u64) -> String {
     format!(
         "SELECT g AS id, (g % 1000)::int AS v, 'note of a row' AS note FROM generate_series(1::bigint, {rows}) AS g"
     )
+}
+
+/// For [`FLOOR`], what a statement with the new keys `1..=rows` is followed by: a row of the map for
+/// each, in the order of pss's own, which keeps runs of 64 neighbours together.
+pub fn beside_new(table: &str, rows: u64) -> String {
+    if table != FLOOR {
+        return String::new();
+    }
+    format!(
+        "; INSERT INTO {FLOOR_MAP} SELECT hashint8extended(g >> 6, 0) << 6 | g & 63, g
+           FROM generate_series(1::bigint, {rows}) AS g"
+    )
+}
+
+/// Empties what a variant stores rows in.
+pub fn empty(client: &mut Client, table: &str) -> Result<()> {
+    let map = if table == FLOOR { format!(", {FLOOR_MAP}") } else { String::new() };
+    Ok(client.batch_execute(&format!("TRUNCATE {table}{map}"))?)
 }
 
 /// Stores rows `1..=rows` the quickest way there is.
