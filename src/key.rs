@@ -50,6 +50,11 @@ impl KeyType {
         }
     }
 
+    /// Whether values are whole numbers.
+    pub fn is_integer(&self) -> bool {
+        self.integer.is_some()
+    }
+
     /// 64-bit hash of a value. Whole numbers of all widths hash alike, and neighbours together.
     pub fn hash(&self, value: pg_sys::Datum) -> u64 {
         match self.integer {

@@ -123,12 +123,12 @@ unsafe extern "C-unwind" fn at_subtransaction(
     match event {
         SUBXACT_EVENT_START_SUB => {
             frame::at_savepoint_start(level);
+            claims::at_savepoint(level);
             written::at_savepoint(level);
         }
         SUBXACT_EVENT_ABORT_SUB => {
             frame::at_savepoint_abort(level);
-            // Claims are held only within one call of the router, which the error has ended.
-            claims::unpin_down_to(0);
+            claims::at_savepoint_abort(level);
             written::at_savepoint_abort(level);
             crate::statements::at_savepoint_abort(level as i32);
         }

@@ -172,6 +172,12 @@ impl RouterCell {
         }
     }
 
+    /// The router, if there is one.
+    pub fn opened(&mut self) -> Option<&mut Router> {
+        // SAFETY: made by `get`, and not closed since.
+        unsafe { self.0.as_mut() }
+    }
+
     /// Closes the router, if there is one.
     pub fn close(&mut self) {
         drop(self.take());

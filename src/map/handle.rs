@@ -9,6 +9,7 @@ use std::mem::size_of;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
+use pss_core::key_hash::{RUN_BITS, run_of};
 
 use super::upkeep;
 use super::write::Writer;
@@ -144,6 +145,12 @@ impl Map {
         self.slot.get()
     }
 
+    /// Its relation.
+    pub fn relation(&self) -> pg_sys::Oid {
+        // SAFETY: an open relation.
+        unsafe { (*self.heap).rd_id }
+    }
+
     /// Opens a map for a use that ends before the current memory context does.
     pub fn open_here(map: pg_sys::Oid, writing: bool) -> Self {
         // SAFETY: a plain global of the backend.
@@ -178,13 +185,36 @@ impl Map {
         });
     }
 
+    /// As [`Map::probe_dirty`], and calls `met` for each key of the same run that has an entry in
+    /// any state, even aborted.
+    pub fn probe_dirty_in_run(
+        &mut self,
+        hash48: u64,
+        prefer_own: bool,
+        mut met: impl FnMut(u64),
+    ) -> Option<Hit> {
+        let enough = |hit: Hit| hit.own || hit.settled && !prefer_own;
+        let best = Cell::new(None::<Hit>);
+        let first = run_of(hash48) << RUN_BITS;
+        let wanted = |other| {
+            met(other);
+            other == hash48 && !best.get().is_some_and(enough)
+        };
+        self.scan_dirty(first, first | (1 << RUN_BITS) - 1, wanted, |_, hit| {
+            if best.get().is_none_or(|known| enough(hit) || hit.settled && !known.settled) {
+                best.set(Some(hit));
+            }
+        });
+        best.get()
+    }
+
     /// The entries of keys from `first` to `last` in any state but aborted. Those of keys that are
     /// not `wanted` are passed over without a look at their state.
     pub(super) fn scan_dirty(
         &mut self,
         first: u64,
         last: u64,
-        wanted: impl Fn(u64) -> bool,
+        mut wanted: impl FnMut(u64) -> bool,
         mut take: impl FnMut(u64, Hit),
     ) {
         let dirty = self.dirty_scan();

@@ -7,9 +7,11 @@ use std::mem::size_of;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
+use pss_core::key_hash::run_of;
 
 use super::handle::range_start;
 use super::{Entry, Map};
+use crate::shmem::generations;
 
 /// Entries that one insertion writes at once.
 pub const BATCH: usize = 256;
@@ -81,6 +83,9 @@ impl Map {
                 [entry] => self.insert_one(entry),
                 _ => self.insert_batch(&entries[..entries.len().min(BATCH)]),
             }
+        }
+        for run in entries.chunk_by(|a, b| run_of(a.hash48) == run_of(b.hash48)) {
+            generations::count(generations::counter_of(self.relation(), run_of(run[0].hash48)));
         }
     }
 

@@ -90,7 +90,7 @@ impl Router {
     /// Makes sure that the partition is a recorded home of the slot before a row is stored there.
     fn make_home(&mut self, slot: u16, partition: u16) -> Result<()> {
         // As the row's insert is about to: whoever takes homes away locks the leaves first.
-        self.lock_leaf(partition);
+        self.lock_leaf(partition)?;
         if self.slots.knows_home(slot, partition) {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 //! room or a complete map it still finds a legal partition, and counts that.
 
 mod by_slot;
+mod defer;
 mod draw;
 mod hot;
 mod memo;
@@ -27,6 +28,7 @@ use crate::map::{Hit, Map};
 use crate::meta::{self, Meta};
 use crate::shmem::{self, cache};
 use by_slot::Slots;
+use defer::Deferred;
 use draw::Drawer;
 use memo::Memo;
 use record::Asked;
@@ -66,6 +68,7 @@ pub struct Router {
     spread: Vec<SpreadKey>,
     tally: Tally,
     batch: Vec<Asked>,
+    deferred: Deferred,
     /// Of the keys that are being probed.
     hashes: Vec<u64>,
     hits: Vec<Option<Hit>>,
@@ -142,6 +145,7 @@ impl Router {
             spread: Vec::new(),
             tally,
             batch,
+            deferred: Deferred::default(),
             hashes,
             hits,
         })
@@ -179,6 +183,7 @@ impl Router {
         {
             return Ok(Some(home));
         }
+        self.expect_neighbour(hash);
         let known = self.known(hash)?;
         if let Some(home) = known {
             self.tally.count(&self.meta, hash, home, false, door, Found::Cached);
@@ -224,28 +229,38 @@ impl Router {
     ) -> Result<()> {
         self.refresh()?;
         homes.clear();
-        self.batch.clear();
+        if self.maps_by_slot() {
+            for key in keys {
+                let key = key.ok_or_else(|| self.null_key())?;
+                homes.push(self.place_by_slot(key, None, None, door)?);
+            }
+            return Ok(());
+        }
+        let mut batch = take(&mut self.batch);
+        batch.clear();
         for (row, key) in keys.iter().enumerate() {
             let key = key.ok_or_else(|| self.null_key())?;
-            if self.maps_by_slot() {
-                homes.push(self.place_by_slot(key, None, None, door)?);
-                continue;
-            }
-            let hash = self.meta.key.hash(key);
+            let asked = self.asked(key);
+            self.expect(asked.hash);
+            batch.push(Asked { row, ..asked });
+        }
+        homes.resize(keys.len(), 0);
+        let mut unknown = 0;
+        for i in 0..batch.len() {
+            let Asked { row, hash, .. } = batch[i];
             if self.is_spread(hash)
                 && let Some(home) = self.place_spread(hash, None, door)?
             {
-                homes.push(home);
-                continue;
-            }
-            let known = self.known(hash)?;
-            homes.push(known.unwrap_or(0));
-            match known {
-                Some(home) => self.tally.count(&self.meta, hash, home, false, door, Found::Cached),
-                None => self.batch.push(Asked::new(row, key, hash)),
+                homes[row] = home;
+            } else if let Some(home) = self.known(hash)? {
+                homes[row] = home;
+                self.tally.count(&self.meta, hash, home, false, door, Found::Cached);
+            } else {
+                batch[unknown] = batch[i];
+                unknown += 1;
             }
         }
-        let mut batch = take(&mut self.batch);
+        batch.truncate(unknown);
         if !batch.is_empty() {
             self.settle(&mut batch)?;
         }
@@ -332,11 +347,28 @@ impl Router {
     /// Takes up a changed description of the table, between two rows.
     fn refresh(&mut self) -> Result<()> {
         if self.meta.is_stale() {
+            self.write_deferred()?;
             let context = self.context;
             *self = Self::open(self.meta.table.relation)?;
             self.context = context;
         }
         Ok(())
+    }
+
+    /// A key with this hash may come soon.
+    #[inline]
+    fn expect(&self, hash: u64) {
+        if let Some(shared) = self.meta.shared {
+            cache::prefetch(hash48(hash), shared.cache_tag());
+        }
+    }
+
+    /// Keys that are whole numbers often come in sequence.
+    #[inline]
+    fn expect_neighbour(&self, hash: u64) {
+        if self.meta.key.is_integer() {
+            self.expect(hash.wrapping_add(1));
+        }
     }
 
     /// The home of a key that this statement has met, or that the writers' cache knows.
@@ -371,20 +403,22 @@ impl Router {
         }
         let tag = shared.cache_tag();
         let Some(home) = cache::get(hash48(hash), tag) else { return Ok(None) };
-        self.lock_leaf(home);
+        self.lock_leaf(home)?;
         Ok((shared.cache_tag() == tag).then_some(home))
     }
 
     /// Locks the leaf as its insert will, before the mark is checked: a mover
     /// waits for this lock, so the two cannot pass each other.
-    fn lock_leaf(&mut self, partition: u16) {
-        let Some(position) = self.meta.position(partition) else { return };
+    fn lock_leaf(&mut self, partition: u16) -> Result<()> {
+        let Some(position) = self.meta.position(partition) else { return Ok(()) };
         if !self.locked[position] {
+            self.write_deferred()?;
             let leaf = self.meta.table.partitions[position].leaf;
             // SAFETY: an ordinary relation lock, kept to the end of the transaction.
             unsafe { pg_sys::LockRelationOid(leaf, pg_sys::RowExclusiveLock as i32) };
             self.locked[position] = true;
         }
+        Ok(())
     }
 }
 

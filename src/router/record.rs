@@ -76,6 +76,7 @@ impl Router {
     /// Finds or makes the homes of keys, at most [`BATCH`]. Their order changes.
     pub(super) fn settle(&mut self, batch: &mut [Asked]) -> Result<()> {
         assert!(batch.len() <= BATCH, "a batch has at most {BATCH} keys");
+        self.write_deferred()?;
         batch.sort_unstable_by_key(|asked| asked.hash48);
         let tag = self.meta.shared.map(TableShared::cache_tag);
         let mut map = self.open_map()?;
@@ -109,19 +110,20 @@ impl Router {
         Ok(())
     }
 
-    fn claim_key(&self, asked: &Asked) -> ClaimKey {
+    pub(super) fn claim_key(&self, asked: &Asked) -> ClaimKey {
         ClaimKey::new(self.meta.table.relation, asked.hash48)
     }
 
     /// Waits, holding no claim, until nobody moves the key; then goes on as with any other.
-    fn settle_after_move(&mut self, asked: Asked) -> Result<Asked> {
+    pub(super) fn settle_after_move(&mut self, asked: Asked) -> Result<Asked> {
+        self.write_deferred()?;
         wait::for_mover(&self.claim_key(&asked));
         self.settle_one(Asked { claimed: None, ..asked })
     }
 
     /// Looks for the entries of claimed keys in the map, those of neighbours by one scan; while
     /// the map is incomplete, also for their rows.
-    fn probe(&mut self, map: &mut Map, batch: &mut [Asked]) {
+    pub(super) fn probe(&mut self, map: &mut Map, batch: &mut [Asked]) {
         let prefer_own = own_snapshot();
         for run in batch.chunk_by_mut(|a, b| run_of(a.hash48) == run_of(b.hash48)) {
             let probed = || run.iter().filter(|a| a.claimed == Some(Claimed::Tentative));
@@ -153,7 +155,7 @@ impl Router {
     }
 
     /// Settles the home of a claimed key: what was decided, found or, of a new key, drawn.
-    fn decide(&mut self, asked: &mut Asked) {
+    pub(super) fn decide(&mut self, asked: &mut Asked) {
         match asked.claimed {
             Some(Claimed::Final(partition)) => asked.home = partition,
             Some(Claimed::Tentative) => {
@@ -182,34 +184,44 @@ impl Router {
         let mut entries = Vec::new();
         for asked in batch {
             let held = matches!(asked.claimed, Some(Claimed::Tentative | Claimed::Final(_)));
-            if !held || asked.contradicted() {
-                continue;
-            }
-            // No mark can have come since the claim: movers pass over claimed keys.
-            self.lock_leaf(asked.home);
-            let settled = asked.hit.filter(|h| h.settled && h.partition == asked.home);
-            let visible = settled.is_none_or(|h| h.own) || self.visible_to_snapshot(map, asked)?;
-            if must_record(settled.is_some() && visible) {
-                let virtual_key = match asked.virtual_key {
-                    Some(drawn) if asked.found == Found::New => drawn,
-                    _ => self.draw(asked.hash, asked.size, Some(asked.home)).1,
-                };
-                entries.push(Entry {
-                    hash48: asked.hash48,
-                    partition: asked.home,
-                    virtual_key: virtual_key.to_i64(),
-                });
-                if let (Some(shared), Some(tag)) = (self.meta.shared, tag) {
-                    written::remember(shared, tag, asked.hash48, asked.home);
-                }
-            } else if let (Some(shared), Some(tag), Some(hit)) = (self.meta.shared, tag, settled)
-                && !hit.own
-            {
-                cache::put(shared, asked.hash48, tag, asked.home);
+            if held && !asked.contradicted() {
+                entries.extend(self.entry_of(map, asked, tag)?);
             }
         }
         map.insert(&entries);
         Ok(())
+    }
+
+    /// Locks the leaf of a key that is claimed and decided; the entry that this session must write
+    /// itself, if any.
+    pub(super) fn entry_of(
+        &mut self,
+        map: &Map,
+        asked: &Asked,
+        tag: Option<u16>,
+    ) -> Result<Option<Entry>> {
+        // No mark can have come since the claim: movers pass over claimed keys.
+        self.lock_leaf(asked.home)?;
+        let settled = asked.hit.filter(|h| h.settled && h.partition == asked.home);
+        let visible = settled.is_none_or(|h| h.own) || self.visible_to_snapshot(map, asked)?;
+        let shared = self.meta.shared.zip(tag);
+        if !must_record(settled.is_some() && visible) {
+            if let (Some((shared, tag)), Some(hit)) = (shared, settled)
+                && !hit.own
+            {
+                cache::put(shared, asked.hash48, tag, asked.home);
+            }
+            return Ok(None);
+        }
+        let virtual_key = match asked.virtual_key {
+            Some(drawn) if asked.found == Found::New => drawn,
+            _ => self.draw(asked.hash, asked.size, Some(asked.home)).1,
+        };
+        if let Some((shared, tag)) = shared {
+            written::remember(shared, tag, asked.hash48, asked.home);
+        }
+        let virtual_key = virtual_key.to_i64();
+        Ok(Some(Entry { hash48: asked.hash48, partition: asked.home, virtual_key }))
     }
 
     /// Whether a transaction that keeps one snapshot sees the mapping it is

@@ -152,6 +152,7 @@ impl Router {
 
     /// Locks the home's leaf and makes sure of its entry. False: the list no longer has it.
     fn make_sure(&mut self, hash48: u64, home: u16) -> Result<bool> {
+        self.write_deferred()?;
         let claim = ClaimKey::new(self.meta.table.relation, hash48);
         let outer = claims::held();
         while claims::claim(claim) == Claimed::Moving {
@@ -159,7 +160,7 @@ impl Router {
         }
         // First the lock, then the look: from here on no mover takes the home away. (The claim is
         // for the mover's sake: it comes to an end with those it waits for.)
-        self.lock_leaf(home);
+        self.lock_leaf(home)?;
         let mut map = self.open_map()?;
         let sure = self.has_entry(&mut map, hash48, home);
         self.map = Some(map);

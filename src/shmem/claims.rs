@@ -3,7 +3,7 @@
 //! is the state machine). Entries are guarded by striped locks; no I/O, no SQL
 //! and nothing that can raise an error happens under one.
 //!
-//! A session pins the claims of at most one batch of rows at a time and always
+//! A session pins a bounded number of claims at a time, the last one taken on top, and always
 //! releases them: after recording, or, when an error came between, in the
 //! transaction callbacks, which may neither allocate nor fail. The marks of a
 //! mover stay until its transaction ends, or until it gives way.
@@ -16,13 +16,20 @@ use pgrx::pg_sys;
 use pss_core::claim::{self, Claimed, Entry};
 
 use super::{FIRST_STRIPE, header, lwlock};
+use crate::map::BATCH;
 use crate::raw;
 
 /// Locks over the claim table; dynahash's partitions.
 pub const STRIPES: usize = 128;
 
-/// Claims one session may hold at once: those of a batch of rows.
-pub const CLAIMS_PER_SESSION: usize = 256;
+/// Claims one session may hold at once of entries that it writes later, together.
+pub const DEFERRED_PER_SESSION: usize = 64;
+
+/// Claims one session may hold at once: those, and those of a batch of rows.
+const CLAIMS_PER_SESSION: usize = DEFERRED_PER_SESSION + BATCH;
+
+/// Nested savepoints whose claims are told apart.
+const MAX_LEVELS: usize = 32;
 
 /// Marks one session may hold at once.
 pub const MARKS_PER_SESSION: usize = 8192;
@@ -80,6 +87,13 @@ impl<const N: usize> OwnKeys<N> {
         unsafe { &mut *self.0.get() }
     }
 }
+
+struct Levels([Cell<usize>; MAX_LEVELS]);
+// SAFETY: a backend is single-threaded.
+unsafe impl Sync for Levels {}
+
+/// How many claims the session held when the savepoint of each level began.
+static HELD_BEFORE: Levels = Levels([const { Cell::new(0) }; MAX_LEVELS]);
 
 static HELD: OwnKeys<CLAIMS_PER_SESSION> = OwnKeys(UnsafeCell::new(Keys::EMPTY));
 static MARKED: OwnKeys<MARKS_PER_SESSION> = OwnKeys(UnsafeCell::new(Keys::EMPTY));
@@ -185,7 +199,7 @@ fn with_entry<R>(key: &ClaimKey, f: impl FnOnce(&mut Option<Entry>) -> R) -> R {
 /// Claims a key; `Moving` leaves it unpinned.
 pub fn claim(key: ClaimKey) -> Claimed {
     let held = HELD.get();
-    assert!(held.n < CLAIMS_PER_SESSION, "a session claims one batch of keys at a time");
+    assert!(held.n < CLAIMS_PER_SESSION, "a session claims a bounded number of keys");
     let own = own_transaction();
     let claimed = with_entry(&key, |entry| claim::claim(entry, own));
     if claimed != Claimed::Moving {
@@ -216,6 +230,37 @@ pub fn unpin_down_to(n: usize) {
     while held() > n {
         unpin_newest();
     }
+}
+
+/// Releases the `n` oldest claims of this session, and keeps those that are newer.
+pub fn unpin_oldest(n: usize) {
+    let held = HELD.get();
+    let n = n.min(held.n);
+    for key in &held.keys[..n] {
+        with_entry(key, claim::unpin);
+    }
+    held.keys.copy_within(n..held.n, 0);
+    held.n -= n;
+}
+
+/// Whether a savepoint that begins now, and is rolled back, leaves the claims that are held now.
+pub fn outlast_savepoints() -> bool {
+    // SAFETY: a plain getter that raises nothing.
+    #[allow(ffi_unwind_calls, reason = "raises no error")]
+    let level = unsafe { raw::GetCurrentTransactionNestLevel() };
+    (level as usize) < MAX_LEVELS - 1
+}
+
+/// A savepoint of nesting level `level` begins.
+pub fn at_savepoint(level: usize) {
+    if let Some(before) = HELD_BEFORE.0.get(level) {
+        before.set(held());
+    }
+}
+
+/// The savepoint of nesting level `level` is rolled back: an error has ended what took claims in it.
+pub fn at_savepoint_abort(level: usize) {
+    unpin_down_to(HELD_BEFORE.0[level.min(MAX_LEVELS - 1)].get());
 }
 
 /// Another transaction that is moving a key.

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod claims;
 pub mod databases;
 pub mod failures;
+pub mod generations;
 pub mod hot_keys;
 pub mod statements;
 pub mod tables;
@@ -42,9 +43,13 @@ pub struct Header {
     cache_words: u32,
     /// Hot keys tracked of each table.
     hot_keys: u32,
+    generations: generations::Counters,
 }
 
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The locks of the tranche: PostgreSQL looks them up by its name.
+static LOCKS: AtomicPtr<pg_sys::LWLockPadded> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Byte offsets of the arrays behind the header.
 struct Layout {
@@ -195,9 +200,11 @@ unsafe extern "C-unwind" fn startup() {
                 partitions: sizes.partitions as u32,
                 cache_words: sizes.cache_words as u32,
                 hot_keys: sizes.hot_keys as u32,
+                generations: generations::NONE,
             });
         }
         claims::attach();
+        LOCKS.store(pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr()), Ordering::Relaxed);
         HEADER.store(header, Ordering::Relaxed);
         pg_sys::LWLockRelease(lock);
     }
@@ -205,8 +212,9 @@ unsafe extern "C-unwind" fn startup() {
 
 /// Lock `n` of the tranche.
 fn lwlock(n: usize) -> *mut pg_sys::LWLock {
-    // SAFETY: the tranche was requested with FIRST_STRIPE + STRIPES locks.
-    unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr()).add(n)).lock }
+    // SAFETY: the tranche was requested with FIRST_STRIPE + STRIPES locks; whoever locks has found
+    // shared memory there.
+    unsafe { &raw mut (*LOCKS.load(Ordering::Relaxed).add(n)).lock }
 }
 
 /// Runs `f` under the registry lock. `f` must not raise errors: it only

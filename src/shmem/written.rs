@@ -11,6 +11,9 @@ use super::tables::TableShared;
 /// Mappings kept of one transaction (8 MB); more than that the cache hardly holds.
 const MAX_KEPT: usize = 1 << 20;
 
+/// How many words ahead memory is asked for.
+const AHEAD: usize = 8;
+
 /// Nested savepoints that can be rolled back one by one; below them all is forgotten.
 const MAX_LEVELS: usize = 32;
 
@@ -65,7 +68,10 @@ pub fn at_commit() {
     let mut runs = runs.iter().peekable();
     while let Some((first, table, tag)) = runs.next() {
         let end = runs.peek().map_or(words.len(), |(next, ..)| *next);
-        for word in &words[*first..end] {
+        for (i, word) in words[*first..end].iter().enumerate() {
+            if let Some(later) = words[..end].get(first + i + AHEAD) {
+                cache::prefetch(later >> 16, *tag);
+            }
             cache::put(table, word >> 16, *tag, *word as u16);
         }
     }

@@ -86,7 +86,10 @@ unsafe fn touched(query: *mut pg_sys::QueryDesc) -> Vec<Touched> {
         };
         let n = (*state).es_range_table_size as usize;
         let mut scanned = Scanned(Vec::new());
-        if (0..n).any(|i| result(i).is_some()) {
+        // An INSERT scans none of its results, unless it has an UPDATE in its WITH.
+        let inserts = (*query).operation == pg_sys::CmdType::CMD_INSERT
+            && !(*(*query).plannedstmt).hasModifyingCTE;
+        if !inserts && (0..n).any(|i| result(i).is_some()) {
             scanned.walk((*query).planstate);
         }
         for i in 0..n {

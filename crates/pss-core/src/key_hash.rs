@@ -7,7 +7,7 @@
 /// Neighbours that stay together are those that differ in this many low bits only. Longer runs
 /// leave index pages emptier: of a btree filled at random 70 % is used, with runs of 64 69 %, with
 /// runs of 256 58 % (simulated).
-const RUN_BITS: u32 = 6;
+pub const RUN_BITS: u32 = 6;
 
 /// 64-bit hash of a whole number: its run, mixed, over its place in the run. Equal numbers of any
 /// width have equal hashes.

@@ -2,8 +2,10 @@
 //!
 //! A breadth-first search over all states of a few sessions that insert the same new key: each
 //! may be overtaken between any two steps, abort at any of them, probe the map one row at a time
-//! while it changes, or PREPARE before a crash that loses shared memory. The checker must stay
-//! able to find a fault: two tests break one rule each and expect it to be found.
+//! while it changes, or PREPARE before a crash that loses shared memory. A session may also have
+//! read the map before it claims: that nothing was there counts if the generation, which who
+//! records raises, is still the one from before the reading. The checker must stay
+//! able to find a fault: tests break one rule each and expect it to be found.
 
 mod explore;
 
@@ -17,12 +19,23 @@ enum Rules {
     EachDecidesForItself,
     /// A row in progress of another session spares one's own.
     ReliesOnRowsInProgress,
+    /// The generation is raised when the claim has been given up already.
+    CountsAfterUnpin,
+    /// The generation is read after the map.
+    ReadsGenerationLast,
 }
 
 /// What a session does next.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Step {
     Claim,
+    /// Reads the map before claiming: visits row `next`, and remembers whether there was any.
+    ReadAhead {
+        next: u8,
+        seen: u8,
+        generation: u8,
+        any: bool,
+    },
     StartProbe,
     /// Visits row `next` of the `seen` rows there were when the probe began.
     Visit {
@@ -31,6 +44,7 @@ enum Step {
     },
     Decide,
     Record,
+    Count,
     Unpin,
     Commit,
     Committed,
@@ -44,6 +58,8 @@ struct Session {
     hit: Option<(u16, bool)>,
     partition: Option<u16>,
     pinned: bool,
+    /// The generation under which the map was found to have no row of the key.
+    absent_at: Option<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -65,12 +81,20 @@ struct World {
     sessions: Vec<Session>,
     rows: Vec<Row>,
     entry: Option<Entry>,
+    generation: u8,
 }
 
 impl World {
     fn new(sessions: usize) -> World {
-        let session = Session { step: Step::Claim, hit: None, partition: None, pinned: false };
-        World { sessions: vec![session; sessions], rows: Vec::new(), entry: None }
+        let session = Session {
+            step: Step::Claim,
+            hit: None,
+            partition: None,
+            pinned: false,
+            absent_at: None,
+        };
+        let sessions = vec![session; sessions];
+        World { sessions, rows: Vec::new(), entry: None, generation: 0 }
     }
 
     fn end(&mut self, i: usize, step: Step, fate: Fate) {
@@ -94,15 +118,23 @@ impl World {
     /// A crash after session `i` has prepared: shared memory is empty, everyone else in progress
     /// is gone, and `i`'s row is still in doubt.
     fn crash(&mut self, i: usize) {
-        self.entry = None;
+        (self.entry, self.generation) = (None, 0);
         for other in 0..self.sessions.len() {
             let running =
                 !matches!(self.sessions[other].step, Step::Claim | Step::Committed | Step::Aborted);
             self.sessions[other].pinned = false;
+            // Who comes later is another session.
+            self.sessions[other].absent_at = None;
             if other != i && running {
                 self.end(other, Step::Aborted, Fate::Aborted);
             }
         }
+    }
+
+    /// A session that has not claimed yet begins to read the map.
+    fn read_ahead(&mut self, i: usize) {
+        let (seen, generation) = (self.rows.len() as u8, self.generation);
+        self.sessions[i].step = Step::ReadAhead { next: 0, seen, generation, any: false };
     }
 
     fn advance(&mut self, i: usize, rules: Rules) {
@@ -111,7 +143,9 @@ impl World {
             Step::Claim => {
                 let claimed = claim(&mut self.entry, 0);
                 session.pinned = true;
+                let absent = session.absent_at == Some(self.generation);
                 session.step = match claimed {
+                    Claimed::Tentative if absent => Step::Decide,
                     Claimed::Tentative => Step::StartProbe,
                     Claimed::Final(partition) => {
                         session.partition = Some(partition);
@@ -119,6 +153,16 @@ impl World {
                     }
                     Claimed::Moving => unreachable!("nobody moves keys in this model"),
                 };
+            }
+            Step::ReadAhead { next, seen, generation, .. } if next < seen => {
+                // An aborted row counts, too: such a key is probed.
+                session.step = Step::ReadAhead { next: next + 1, seen, generation, any: true };
+            }
+            Step::ReadAhead { generation, any, .. } => {
+                let last = rules == Rules::ReadsGenerationLast;
+                let generation = if last { self.generation } else { generation };
+                session.absent_at = (!any).then_some(generation);
+                session.step = Step::Claim;
             }
             Step::StartProbe => session.step = Step::Visit { next: 0, seen: self.rows.len() as u8 },
             Step::Visit { next, seen } if session.hit.is_none() && next < seen => {
@@ -150,12 +194,19 @@ impl World {
                 if record {
                     self.rows.push(Row { owner: i as u8, partition, fate: Fate::InProgress });
                 }
-                session.step = Step::Unpin;
+                let counts = record && rules != Rules::CountsAfterUnpin;
+                session.step = if counts { Step::Count } else { Step::Unpin };
+            }
+            Step::Count => {
+                self.generation += 1;
+                let late = rules == Rules::CountsAfterUnpin;
+                session.step = if late { Step::Commit } else { Step::Unpin };
             }
             Step::Unpin => {
                 self.drop_pin(i);
                 session.pinned = false;
-                session.step = Step::Commit;
+                let late = rules == Rules::CountsAfterUnpin;
+                session.step = if late { Step::Count } else { Step::Commit };
             }
             Step::Commit => return self.end(i, Step::Committed, Fate::Committed),
             Step::Committed | Step::Aborted => {}
@@ -174,6 +225,7 @@ impl World {
         for (i, session) in self.sessions.iter().enumerate() {
             match session.step {
                 Step::Committed | Step::Aborted => continue,
+                Step::Claim if session.absent_at.is_none() => after(&|world| world.read_ahead(i)),
                 Step::Claim => {}
                 Step::Commit => {
                     after(&|world| world.abort(i));
@@ -188,8 +240,9 @@ impl World {
 
     /// Whether sessions hold rows of the key in more than one partition.
     fn split(&self) -> Option<&'static str> {
-        let holds_data =
-            |s: &&Session| matches!(s.step, Step::Unpin | Step::Commit | Step::Committed);
+        let holds_data = |s: &&Session| {
+            matches!(s.step, Step::Count | Step::Unpin | Step::Commit | Step::Committed)
+        };
         let mut homes = self.sessions.iter().filter(holds_data).filter_map(|s| s.partition);
         let first = homes.next()?;
         homes.any(|home| home != first).then_some("one key in two partitions")
@@ -253,4 +306,12 @@ fn a_key_splits_if_a_session_relies_on_a_row_in_progress() {
     let (fault, earlier) = explore(3, broken, World::fault).expect_err("a lost map row");
     println!("{fault} after {earlier} steps");
     assert!(earlier < steps);
+}
+
+#[test]
+fn a_key_splits_if_a_row_is_counted_too_late_or_the_count_is_read_too_late() {
+    for broken in [Rules::CountsAfterUnpin, Rules::ReadsGenerationLast] {
+        let (fault, steps) = explore(2, broken, World::split).expect_err("a split");
+        println!("{fault} after {steps} steps");
+    }
 }

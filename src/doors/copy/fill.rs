@@ -21,7 +21,7 @@ use crate::doors::node::RouterCell;
 use crate::error::{OrRaise, PssError, Result};
 use crate::guc::{self, Routing};
 use crate::meta::PARTITION_COLUMN;
-use crate::router::Door;
+use crate::router::{Door, Router};
 
 /// Who says which partition a row belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Filler {
     /// That partition; -1: none.
     partition: i32,
     by: By,
+    /// Entries of new keys may be written together.
+    defers: bool,
     key_at: usize,
     partition_at: usize,
     router: RouterCell,
@@ -207,7 +209,7 @@ unsafe extern "C-unwind" fn fill(
 
 impl Filler {
     /// The filler of a COPY to `target`, in the current memory context: the statement's.
-    pub fn new(target: &Target, by: By) -> *mut Self {
+    pub fn new(target: &Target, by: By, defers: bool) -> *mut Self {
         let key = CString::new(target.meta.table.distribution_column.as_str()).unwrap_or_default();
         // SAFETY: the columns exist in the table and in each partition, maybe in another order.
         unsafe {
@@ -219,6 +221,7 @@ impl Filler {
             (*filler).relation = target.relation;
             (*filler).partition = target.partition.unwrap_or(-1);
             (*filler).by = by;
+            (*filler).defers = defers;
             (*filler).key_at = at(&key);
             (*filler).partition_at = at(PARTITION_COLUMN);
             filler
@@ -226,8 +229,10 @@ impl Filler {
     }
 
     /// The COPY has ended.
-    pub fn close(&mut self) {
+    pub fn close(&mut self) -> Result<()> {
+        self.router.opened().map_or(Ok(()), Router::write_deferred)?;
         self.router.close();
+        Ok(())
     }
 
     /// The partition of a row with this key that names partition `given` (-1: none).
@@ -240,6 +245,7 @@ impl Filler {
         // SAFETY: the filler is in the statement's memory, and is closed when that ends.
         let router = unsafe { self.router.get(self.context, self.table) };
         let partition = match named {
+            -1 if self.defers => router.route_deferring(key, Door::Copy)?,
             -1 => router.route(key, None, Door::Copy)?,
             named => router.route_named(key, named, Door::Copy)?,
         };

@@ -5,6 +5,7 @@
 //!
 //! It checks nothing that COPY checks itself, and never changes a statement on another table.
 
+mod defer;
 mod fill;
 mod loads;
 mod statement;
@@ -98,7 +99,8 @@ fn amend_from(copy: &Copy, target: &Target) -> Result<Option<Prepared>> {
     if !copy.has_columns() {
         amended.set_columns(&target.columns());
     }
-    let filler = by.map_or(null_mut(), |by| Filler::new(target, by));
+    let filler = by
+        .map_or(null_mut(), |by| Filler::new(target, by, defer::may_defer(copy, target.relation)));
     if by.is_some() {
         amended.add_condition(fill::condition()?);
     }
@@ -158,7 +160,7 @@ pub unsafe fn complete(prepared: Prepared, completion: *mut pg_sys::QueryComplet
     // SAFETY: as stated; the filler lives as long as the statement's memory.
     unsafe {
         if let Some(filler) = prepared.filler.as_mut() {
-            filler.close();
+            filler.close().or_raise();
         }
         let is_copy = Copy::of(prepared.statement).is_some_and(|copy| copy.is_from());
         if is_copy && let Some(completion) = completion.as_mut() {

@@ -67,6 +67,11 @@ impl Copy {
         !self.get().attlist.is_null()
     }
 
+    /// Whether it has a WHERE of the user's.
+    pub fn has_condition(&self) -> bool {
+        !self.get().whereClause.is_null()
+    }
+
     /// Whether its column list has the column.
     pub fn names(&self, column: &CStr) -> bool {
         // SAFETY: a column list of strings.
