@@ -11,8 +11,9 @@ use crate::virtual_key::VirtualKey;
 /// Draws before the partition furthest behind is taken outright.
 pub const MAX_DRAWS: u32 = 16;
 
-/// Default lead over its quota, in units, that a partition may have.
-pub const DEFAULT_BOUND: f64 = 1.0;
+/// Default lead over its quota, in units, that a partition may have. At one, shares of a hundred
+/// keys each come out a hundredth of the load apart; at a half they come out even.
+pub const DEFAULT_BOUND: f64 = 0.5;
 
 /// Units that a partition which was refused is still owed when it is back, at most.
 pub const DEBT: f64 = 3.0;

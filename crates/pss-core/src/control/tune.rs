@@ -113,12 +113,12 @@ impl Tuner {
     fn around(mut used: Variant) -> Tuner {
         used.shadow.restart();
         let mut variants = vec![used];
-        for coefficient in 0..RUNGS.len() {
+        for (coefficient, &rungs) in RUNGS.iter().enumerate() {
             for up in [false, true] {
                 let mut variant = variants[0].clone();
                 let rung = &mut variant.rungs[coefficient];
                 let other = if up { Some(*rung + 1) } else { rung.checked_sub(1) };
-                let Some(other) = other.filter(|r| *r < RUNGS[coefficient]) else { continue };
+                let Some(other) = other.filter(|r| *r < rungs) else { continue };
                 *rung = other;
                 variants.push(variant);
             }
