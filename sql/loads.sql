@@ -131,8 +131,8 @@ COMMENT ON COLUMN pss.stat_load.write IS 'blocks a second that changed and will 
 COMMENT ON COLUMN pss.stat_load.bytes IS 'bytes a second of rows inserted and updated, by their mean size';
 COMMENT ON COLUMN pss.stat_load.memory IS 'bytes of blocks used in the last five minutes, estimated as if all were equally likely: at most so much';
 COMMENT ON COLUMN pss.stat_load.storage IS 'bytes on disk; indexes and TOAST as of their last VACUUM or ANALYZE';
-COMMENT ON COLUMN pss.stat_load.utilization IS 'part that the partition uses of what its server has of the resource that is scarcest to it';
-COMMENT ON COLUMN pss.stat_load.scarcest IS 'that resource, of those whose amount is known: cpu (processors), memory (shared_buffers)';
+COMMENT ON COLUMN pss.stat_load.utilization IS 'part that the partition uses of what there is of the resource that is scarcest to it: on the partition itself, its node or its tablespace, see pss.capacity';
+COMMENT ON COLUMN pss.stat_load.scarcest IS 'that resource, of those whose amount is known';
 
 GRANT SELECT ON pss.costs, pss.stat_load TO PUBLIC;
 GRANT SELECT ON pss.cost, pss.calibration, pss.cost_change, pss.load_vector TO pg_monitor;

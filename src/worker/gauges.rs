@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pss_core::calibrate::{Calibrator, Timed};
 use pss_core::capacity;
 use pss_core::load_vector::{Activity, Extent, VectorMeter};
-use pss_core::resources::Resources;
+use pss_core::resources::{Resource, Resources};
 
 use crate::catalog::{self, Partition, ShardedTable};
 use crate::clock::timestamp;
@@ -80,12 +80,8 @@ impl Gauges {
             self.uses.iter().map(f).map(|v| v.is_finite().then_some(v)).collect()
         };
         let numbers: Vec<i32> = table.numbers().map(i32::from).collect();
-        let room = room();
-        // What is not stored here (its size is not known) does not use what is here.
-        let here = self.uses.iter().map(|used| (!used.storage.is_nan()).then_some(used));
-        let scarcest = here.zip(&table.partitions).map(|(used, partition)| {
-            used.and_then(|used| used.utilization(&partition.resources.or(&room)))
-        });
+        let rooms = rooms(table)?;
+        let scarcest = self.uses.iter().zip(&rooms).map(|(used, room)| used.utilization(room));
         let (utilization, scarcest): (Vec<_>, Vec<_>) =
             scarcest.map(|scarcest| (scarcest.map(|s| s.0), scarcest.map(|s| s.1.name()))).unzip();
         catalog::as_extension_owner(|| {
@@ -117,11 +113,51 @@ impl Gauges {
     }
 }
 
-/// What partitions have of each resource where nothing is configured of them: what this server has, as far as it says so: its processors, and the memory
-/// that it keeps blocks in. How fast its disks are, and how large, it does not say.
-fn room() -> Resources {
-    let cpus = std::thread::available_parallelism().map_or(f64::NAN, |n| n.get() as f64);
-    // SAFETY: a setting, fixed since the server's start.
-    let buffers = f64::from(unsafe { pg_sys::NBuffers });
-    Resources { cpu: cpus * 1e6, memory: buffers * f64::from(pg_sys::BLCKSZ), ..Resources::UNKNOWN }
+/// What each partition can have of each resource, by position: the least of what it, its node and
+/// its tablespace can carry, each as configured, else as found.
+fn rooms(table: &ShardedTable) -> Result<Vec<Resources>> {
+    let least = |r: Resource| {
+        let r = r.name();
+        format!("LEAST(c.{r}, COALESCE(n.{r}, fn.{r}), COALESCE(s.{r}, fs.{r}))")
+    };
+    let found = |r: Resource| {
+        let r = r.name();
+        format!(
+            "pg_catalog.max(COALESCE(f.discovered, f.learned))
+                 FILTER (WHERE f.resource OPERATOR(pg_catalog.=) '{r}') AS {r}"
+        )
+    };
+    // Names are those of the resources.
+    let statement = format!(
+        "WITH found AS (SELECT f.kind, f.name, {} FROM pss.found_capacity f GROUP BY f.kind, f.name)
+         SELECT p.partition, ARRAY[{}]
+         FROM pss.partition p
+         JOIN pg_catalog.pg_class l ON l.oid OPERATOR(pg_catalog.=) p.leaf
+         JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+         LEFT JOIN pg_catalog.pg_tablespace t ON l.relkind OPERATOR(pg_catalog.<>) 'f'
+              AND t.oid OPERATOR(pg_catalog.=) COALESCE(NULLIF(l.reltablespace, 0::pg_catalog.oid), d.dattablespace)
+         LEFT JOIN pss.partition_capacity c ON c.relation OPERATOR(pg_catalog.=) p.relation
+              AND c.partition OPERATOR(pg_catalog.=) p.partition
+         LEFT JOIN pss.node_capacity n ON n.node OPERATOR(pg_catalog.=) p.node
+         LEFT JOIN found fn ON fn.kind OPERATOR(pg_catalog.=) 'node' AND fn.name OPERATOR(pg_catalog.=) p.node
+         LEFT JOIN pss.tablespace s ON s.tablespace OPERATOR(pg_catalog.=) t.spcname
+         LEFT JOIN found fs ON fs.kind OPERATOR(pg_catalog.=) 'tablespace' AND fs.name OPERATOR(pg_catalog.=) t.spcname
+         WHERE p.relation OPERATOR(pg_catalog.=) $1",
+        Resource::ALL.map(found).join(", "),
+        Resource::ALL.map(least).join(", "),
+    );
+    let mut rooms = vec![Resources::UNKNOWN; table.partitions.len()];
+    catalog::read(|client| {
+        for row in client.select(&statement, None, &[table.relation.into()])? {
+            let number = row.get::<i32>(1)?.unwrap_or(-1);
+            let position = table.partitions.binary_search_by_key(&number, |p| i32::from(p.number));
+            let amounts = row.get::<Vec<Option<f64>>>(2)?.unwrap_or_default();
+            if let (Ok(i), Ok(amounts)) = (position, <[Option<f64>; 6]>::try_from(amounts)) {
+                let room = Resources::from_array(amounts.map(|a| a.unwrap_or(f64::NAN)));
+                // Processors, as administrators count them.
+                rooms[i] = Resources { cpu: room.cpu * 1e6, ..room };
+            }
+        }
+        Ok(rooms)
+    })
 }

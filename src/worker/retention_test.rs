@@ -33,7 +33,8 @@ const ROWS: [&str; 11] = [
 ];
 
 /// Likewise, of tables that hold nothing for a time.
-const MORE_ROWS: [&str; 10] = [
+const MORE_ROWS: [&str; 11] = [
+    "multi_home (relation, key_hash, homes) SELECT $1, 1, '{0}'",
     "metric_cost (relation, metric, cost) SELECT $1, 'queue', 2",
     "cost (relation, event, cost) SELECT $1, 'update', 2",
     "calibration (relation) SELECT $1",

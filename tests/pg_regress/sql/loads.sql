@@ -48,12 +48,22 @@ BEGIN
     WHILE clock_timestamp() < until LOOP END LOOP;
     RETURN ms;
 END $$;
+SELECT pss_set_node_capacity('local', cpu => 1, memory => 1e9, storage => 1e12);
 SELECT burn(200) FROM t_p1 LIMIT 1;
 :flush
 BEGIN;
 SELECT look();
-SELECT partition, cpu >= 10000 AS cpu, bytes, write, utilization > 0 AS utilized, scarcest IN ('cpu', 'memory') AS known
+SELECT partition, cpu >= 10000 AS cpu, bytes, write, utilization BETWEEN 0.01 AND 0.5 AS utilized,
+       CASE WHEN partition = 1 THEN scarcest END AS scarcest
 FROM pss.stat_load ORDER BY partition;
+COMMIT;
+
+-- What the partition itself has may be less.
+SELECT pss_set_capacity('t', 1, storage => 300000);
+:flush
+BEGIN;
+SELECT look();
+SELECT partition, utilization > 0.4 AS utilized, scarcest FROM pss.stat_load WHERE partition = 1;
 COMMIT;
 
 -- A sequential read finds nothing in memory after its table was copied to another place.
