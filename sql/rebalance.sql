@@ -12,6 +12,7 @@ CREATE TABLE pss.rebalance (
     ended_at     timestamptz,
     rate         int         CHECK (rate OPERATOR(pg_catalog.>) 0),
     waiting      text,
+    waiting_since timestamptz,
     failures     int         NOT NULL DEFAULT 0,
     last_error   text
 ) WITH (fillfactor = 50);
@@ -20,6 +21,7 @@ CREATE UNIQUE INDEX rebalance_running ON pss.rebalance (relation)
 COMMENT ON TABLE pss.rebalance IS 'plans that are being carried out, or were; a restart goes on where it stopped';
 COMMENT ON COLUMN pss.rebalance.rate IS 'rows a second; NULL: pss.rebalance_rate';
 COMMENT ON COLUMN pss.rebalance.waiting IS 'what the next batch waits for; NULL: nothing';
+COMMENT ON COLUMN pss.rebalance.waiting_since IS 'since when no batch could go';
 COMMENT ON COLUMN pss.rebalance.failures IS 'batches that failed in a row';
 
 CREATE TABLE pss.rebalance_move (

@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
-use pss_core::rebalance;
+use pss_core::rebalance::{self, Wait};
 use rand::Rng;
 
 use super::store::{self, Current, Move};
-use super::survey::BATCH_KEYS;
 use crate::catalog::{self, ShardedTable};
 use crate::clock::{self, timestamp};
 use crate::error::Result;
@@ -17,7 +16,7 @@ use crate::hot_keys;
 use crate::moves::batch::{self, Batch};
 
 /// Pause before a step that had to wait is tried again.
-const WAIT: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a batch, however many rows it had.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -26,13 +25,22 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub fn step(relation: pg_sys::Oid) -> Result<Option<Duration>> {
     let began = Instant::now();
     let Some(table) = catalog::sharded_table(relation)? else { return Ok(None) };
-    let Some(current) = store::lock_current(relation)? else { return Ok(Some(WAIT)) };
+    let Some(current) = store::lock_current(relation)? else { return Ok(Some(PAUSE)) };
     let Some(next) = current.at else {
         store::end(relation, "done")?;
         return Ok(None);
     };
-    if let Some(reason) = waits(&table, &next)? {
-        return wait(&current, &reason);
+    if guc::REBALANCE.get() == guc::Rebalance::Off {
+        return wait(&current, "pss.rebalance is off");
+    }
+    if let Some(busy) = waits(&table, &next)? {
+        if current.waited_s <= f64::from(guc::REBALANCE_PATIENCE.get()) {
+            return wait(&current, &busy.to_string());
+        }
+        // Things are no more as they were when the move was planned: it has done what it could.
+        store::advance(current.id, &next, (0, 0, 0), next.place, true)?;
+        store::note_waiting(current.id, None)?;
+        return Ok(Some(Duration::ZERO));
     }
     // Somebody else is moving keys of the table, cleaning its map or changing it.
     // SAFETY: an ordinary lock to the end of the transaction, if it is free.
@@ -53,7 +61,7 @@ pub fn step(relation: pg_sys::Oid) -> Result<Option<Duration>> {
         let its_turn = k >= n || (before + 1) * k / n > before * k / n;
         its_turn && !hot.contains(&hash48)
     };
-    let size = batch_size(&current, &next).min(left) as usize;
+    let size = batch_size(relation, &current, &next)?.min(left) as usize;
     let ends = (next.from, next.to);
     let moved = match batch::carry(relation, ends, size.max(1), next.place, chosen)? {
         Batch::InTheWay => {
@@ -86,44 +94,57 @@ fn wait(current: &Current, reason: &str) -> Result<Option<Duration>> {
     if current.waiting.as_deref() != Some(reason) {
         store::note_waiting(current.id, Some(reason))?;
     }
-    Ok(Some(WAIT))
+    Ok(Some(PAUSE))
 }
 
-/// Keys of a batch: about those of a second.
-fn batch_size(current: &Current, next: &Move) -> u64 {
-    let keys = current.rate.map_or(f64::INFINITY, |rate| rate / next.rows_per_key.max(1e-3));
-    (keys.floor() as u64).clamp(1, BATCH_KEYS)
+/// Keys of a batch.
+fn batch_size(relation: pg_sys::Oid, current: &Current, next: &Move) -> Result<u64> {
+    let rate = current.rate.unwrap_or(f64::INFINITY);
+    Ok(rebalance::batch_keys(rate, next.rows_per_key, writes(relation, next.from)?))
 }
 
-/// Why a batch has to wait for users.
-fn waits(table: &ShardedTable, next: &Move) -> Result<Option<String>> {
-    if guc::REBALANCE.get() == guc::Rebalance::Off {
-        return Ok(Some("pss.rebalance is off".into()));
-    }
+/// Part that writes have in the statements of the last ten minutes on a partition; not a number
+/// without any.
+fn writes(relation: pg_sys::Oid, partition: i32) -> Result<f64> {
+    catalog::as_extension_owner(|| {
+        catalog::read(|client| {
+            let row = client.select(
+                "SELECT (pg_catalog.max(writes) OPERATOR(pg_catalog.-) pg_catalog.min(writes))::pg_catalog.float8
+                     OPERATOR(pg_catalog./) NULLIF(pg_catalog.max(reads) OPERATOR(pg_catalog.-) pg_catalog.min(reads)
+                         OPERATOR(pg_catalog.+) pg_catalog.max(writes) OPERATOR(pg_catalog.-) pg_catalog.min(writes), 0)::pg_catalog.float8
+                 FROM pss.sample
+                 WHERE relation OPERATOR(pg_catalog.=) $1 AND partition OPERATOR(pg_catalog.=) $2
+                   AND sampled_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) '10 min'::pg_catalog.interval)",
+                Some(1),
+                &[relation.into(), partition.into()],
+            )?;
+            Ok(row.first().get::<f64>(1)?.unwrap_or(f64::NAN))
+        })
+    })
+}
+
+/// Whom of the users a batch has to wait for.
+fn waits(table: &ShardedTable, next: &Move) -> Result<Option<Wait>> {
     let position = |number| table.partitions.iter().position(|p| i32::from(p.number) == number);
     let (Some(from), Some(to)) = (position(next.from), position(next.to)) else { return Ok(None) };
     let (load, capacity) = (last_loads(table)?, capacity(table));
-    let busy = rebalance::may_go(&load, &capacity, (from, to), next.source_load);
-    Ok(busy.map(|busy| busy.to_string()))
+    Ok(rebalance::may_go(&load, &capacity, (from, to), next.source_load))
 }
 
 fn capacity(table: &ShardedTable) -> Vec<f64> {
     table.partitions.iter().map(|p| if p.active { p.capacity } else { 0.0 }).collect()
 }
 
-/// Loads of the last sample, if it is fresh; not a number where unknown.
+/// Loads of the last three samples, if they are fresh; not a number where unknown.
 fn last_loads(table: &ShardedTable) -> Result<Vec<f64>> {
-    let fresh = clock::later(clock::now(), -3 * guc::SAMPLE_INTERVAL.get());
+    let fresh = clock::later(clock::now(), -4 * guc::SAMPLE_INTERVAL.get());
     let mut loads = vec![f64::NAN; table.partitions.len()];
     catalog::as_extension_owner(|| {
         catalog::read(|client| {
             let rows = client.select(
-                "SELECT partition, own_load OPERATOR(pg_catalog.+) foreign_load FROM pss.sample
-                 WHERE relation OPERATOR(pg_catalog.=) $1
-                   AND sampled_at OPERATOR(pg_catalog.>) $2
-                   AND sampled_at OPERATOR(pg_catalog.=) (
-                       SELECT pg_catalog.max(x.sampled_at) FROM pss.sample x
-                       WHERE x.relation OPERATOR(pg_catalog.=) $1)",
+                "SELECT partition, pg_catalog.avg(own_load OPERATOR(pg_catalog.+) foreign_load) FROM pss.sample
+                 WHERE relation OPERATOR(pg_catalog.=) $1 AND sampled_at OPERATOR(pg_catalog.>) $2
+                 GROUP BY 1",
                 None,
                 &[table.relation.into(), timestamp(fresh).into()],
             )?;

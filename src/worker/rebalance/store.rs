@@ -19,6 +19,8 @@ pub struct Current {
     /// Rows a second; `None`: no limit.
     pub rate: Option<f64>,
     pub waiting: Option<String>,
+    /// Seconds in which no batch could go.
+    pub waited_s: f64,
     /// `None`: all its moves are done.
     pub at: Option<Move>,
 }
@@ -131,6 +133,7 @@ pub fn lock_current(relation: pg_sys::Oid) -> Result<Option<Current>> {
                 id: row.get::<i64>(1)?.unwrap_or(0),
                 rate: row.get::<i32>(2)?.or(configured).map(f64::from),
                 waiting: row.get::<String>(3)?,
+                waited_s: row.get::<f64>(14)?.unwrap_or(0.0),
                 at,
             }))
         })
@@ -140,7 +143,8 @@ pub fn lock_current(relation: pg_sys::Oid) -> Result<Option<Current>> {
 /// $1 the table.
 const CURRENT: &str = "
     SELECT r.rebalance_id, r.rate, r.waiting, m.move, m.from_partition, m.to_partition, m.keys,
-           m.of_keys, m.keys_done, m.rows, m.source_load, m.next_entry, m.keys_passed
+           m.of_keys, m.keys_done, m.rows, m.source_load, m.next_entry, m.keys_passed,
+           EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) r.waiting_since)::pg_catalog.float8
     FROM pss.rebalance r
     LEFT JOIN LATERAL (
         SELECT * FROM pss.rebalance_move m
@@ -179,7 +183,10 @@ pub fn advance(id: i64, m: &Move, done: (u64, i64, i64), place: Place, ended: bo
 pub fn note_waiting(id: i64, waiting: Option<&str>) -> Result<()> {
     as_extension_owner(|| {
         Ok(Spi::run_with_args(
-            "UPDATE pss.rebalance SET waiting = $2, failures = 0
+            "UPDATE pss.rebalance
+             SET waiting = $2, failures = 0,
+                 waiting_since = CASE WHEN $2 IS NOT NULL
+                     THEN COALESCE(waiting_since, pg_catalog.clock_timestamp()) END
              WHERE rebalance_id OPERATOR(pg_catalog.=) $1
                AND (waiting IS DISTINCT FROM $2 OR failures OPERATOR(pg_catalog.>) 0)",
             &[id.into(), waiting.into()],

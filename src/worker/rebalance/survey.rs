@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
-use pss_core::rebalance::{self, Cost, Partition, Past, Plan, Speed};
+use pss_core::rebalance::{self, Cost, Partition, Past, Plan, Speed, TWO_DAYS};
 use pss_core::series::CostModel;
 
 use crate::catalog::{self, Mapping, ShardedTable, relation_name};
@@ -22,8 +22,9 @@ const SPANS: i32 = 48;
 const COUNTED_ENTRIES: f64 = 2e6;
 /// Past batches that are read.
 const PAST: i64 = 200;
-/// Keys of a batch: more would keep writers of the source waiting for longer.
-pub const BATCH_KEYS: u64 = 1000;
+const DAY_S: f64 = 86_400.0;
+/// Loads over longer times are read from the means over five minutes.
+const LONG_S: f64 = 21_600.0;
 
 /// A table with its plan.
 pub struct Survey {
@@ -45,7 +46,8 @@ pub fn survey(relation: pg_sys::Oid) -> Result<std::result::Result<Survey, Strin
     catalog::as_extension_owner(|| {
         let outlook = look_ahead(&table)?;
         let step_s = f64::from(guc::SAMPLE_INTERVAL.get()) / 1000.0;
-        let needed_s = rebalance::needed_s(outlook.life_s, outlook.period_s, step_s);
+        let period_s = if daily(&table)? { Some(DAY_S) } else { outlook.period_s };
+        let needed_s = rebalance::needed_s(outlook.life_s, period_s, step_s);
         let mut partitions = there_is(&table, map, &outlook)?;
         let moved = partitions.iter().map(|p| p.keys).sum::<f64>() / 100.0;
         let observed_s = fill_in_loads(&table, needed_s, moved, step_s, &mut partitions)?;
@@ -68,14 +70,14 @@ pub fn survey(relation: pg_sys::Oid) -> Result<std::result::Result<Survey, Strin
             controllable: outlook.controllable,
             observed_s,
             needed_s,
-            period_s: outlook.period_s,
+            period_s,
             patience_s,
             life_s: rebalance::remaining_life_s(outlook.left, patience_s, rows_die_s),
             cost: Cost {
                 // Found by key twice, once to be counted and once to be moved.
                 row: costs.insert + costs.delete + 2.0 * costs.index_fetch,
                 scanned_row: costs.sequential_read,
-                batch_rows: rows_per_s.min(BATCH_KEYS as f64),
+                batch_rows: rebalance::batch_keys(rows_per_s, 1.0, 0.0) as f64,
                 rows_per_s,
             },
             speed: &speed,
@@ -201,6 +203,38 @@ fn keys(map: pg_sys::Oid) -> Result<Keys> {
     })
 }
 
+/// Whether the table's loads have a daily cycle, by the means of the last two days.
+fn daily(table: &ShardedTable) -> Result<bool> {
+    let mut hours = vec![[f64::NAN; TWO_DAYS]; table.partitions.len()];
+    catalog::read(|client| {
+        for row in client.select(HOURS, None, &[table.relation.into()])? {
+            let place = place(table, row.get(1)?).zip(row.get::<i32>(2)?);
+            let Some((i, hour)) = place else { continue };
+            if let Some(load) = usize::try_from(hour).ok().and_then(|hour| hours[i].get_mut(hour)) {
+                *load = row.get::<f64>(3)?.unwrap_or(f64::NAN) / table.partitions[i].capacity;
+            }
+        }
+        Ok(rebalance::is_daily(&hours))
+    })
+}
+
+/// $1 the table: number, hour of the two days that end with the last whole hour, mean foreign load.
+const HOURS: &str = "
+    SELECT h.partition,
+           pg_catalog.floor(EXTRACT(epoch FROM h.bucket OPERATOR(pg_catalog.-) n.since)
+               OPERATOR(pg_catalog./) 3600)::pg_catalog.int4,
+           pg_catalog.avg(h.foreign_load)
+    FROM pss.history h
+    CROSS JOIN (SELECT pg_catalog.date_trunc('hour', pg_catalog.now())
+                       OPERATOR(pg_catalog.-) '48 hours'::pg_catalog.interval AS since) AS n
+    WHERE h.relation OPERATOR(pg_catalog.=) $1 AND h.bucket OPERATOR(pg_catalog.>=) n.since
+      AND h.bucket OPERATOR(pg_catalog.<) pg_catalog.date_trunc('hour', pg_catalog.now())
+    GROUP BY 1, 2";
+
+fn place(table: &ShardedTable, number: Option<i32>) -> Option<usize> {
+    table.partitions.iter().position(|p| Some(i32::from(p.number)) == number)
+}
+
 /// Fills in foreign loads, and what of them no key brings; how long they have been observed, in
 /// seconds. What was seen before more than `moved` keys were moved tells nothing of today.
 fn fill_in_loads(
@@ -210,53 +244,67 @@ fn fill_in_loads(
     step_s: f64,
     partitions: &mut [Partition],
 ) -> Result<f64> {
+    let source = if needed_s > LONG_S { MEANS } else { SAMPLES };
     catalog::read(|client| {
         let arguments = [table.relation.into(), needed_s.into(), SPANS.into(), moved.into()];
         let mut observed_s = 0.0_f64;
-        let mut metrics: HashMap<usize, (f64, f64)> = HashMap::new();
-        for row in client.select(LOADS, None, &arguments)? {
-            let number = row.get::<i32>(1)?.unwrap_or(-1);
-            let position = table.partitions.iter().position(|p| i32::from(p.number) == number);
+        let loads = LOADS.replace("{source}", source);
+        for row in client.select(loads.as_str(), None, &arguments)? {
             let span = row.get::<i32>(2)?.and_then(|span| usize::try_from(span).ok());
-            observed_s = observed_s.max(row.get::<f64>(5)?.unwrap_or(0.0) + step_s);
-            let (Some(i), Some(span)) = (position, span) else { continue };
-            if let Some(place) = partitions[i].foreign.get_mut(span) {
-                *place = row.get::<f64>(3)?.unwrap_or(f64::NAN);
-                let (sum, n) = metrics.entry(i).or_default();
-                (*sum, *n) = (*sum + row.get::<f64>(4)?.unwrap_or(0.0), *n + 1.0);
+            observed_s = observed_s.max(row.get::<f64>(4)?.unwrap_or(0.0) + step_s);
+            let Some((i, span)) = place(table, row.get(1)?).zip(span) else { continue };
+            if let Some(load) = partitions[i].foreign.get_mut(span) {
+                *load = row.get::<f64>(3)?.unwrap_or(f64::NAN);
             }
         }
-        metrics.into_iter().for_each(|(i, (sum, n))| partitions[i].fixed = sum / n);
+        for row in client.select(METRICS, None, &[table.relation.into()])? {
+            if let Some(i) = place(table, row.get(1)?) {
+                partitions[i].fixed = row.get::<f64>(2)?.unwrap_or(0.0);
+            }
+        }
         Ok(observed_s)
     })
 }
 
-/// $1 the table, $2 seconds, $3 spans, $4 keys: number, span, foreign load without what was
-/// declared, metrics in it, and the time between the first and the last sample that count.
+/// Where loads are read from: partition, the time they were measured at, foreign load without what
+/// was declared.
+const SAMPLES: &str = "
+    SELECT partition, sampled_at AS at, GREATEST(foreign_load OPERATOR(pg_catalog.-) declared_load, 0) AS load
+    FROM pss.sample WHERE relation OPERATOR(pg_catalog.=) $1 AND foreign_load IS NOT NULL";
+const MEANS: &str = "
+    SELECT partition, bucket OPERATOR(pg_catalog.+) '5 min'::pg_catalog.interval AS at, foreign_load AS load
+    FROM pss.history WHERE relation OPERATOR(pg_catalog.=) $1";
+
+/// $1 the table, $2 seconds, $3 spans, $4 keys: number, span, load, and the time between the first
+/// and the last load that count.
 const LOADS: &str = "
     WITH since AS (
         SELECT COALESCE(pg_catalog.max(m.moved_at), '-infinity') AS moved_at
         FROM (SELECT moved_at, pg_catalog.sum(keys) OVER (ORDER BY moved_at DESC, move_id DESC) AS keys
               FROM pss.move WHERE relation OPERATOR(pg_catalog.=) $1) AS m
         WHERE m.keys::pg_catalog.float8 OPERATOR(pg_catalog.>) $4),
-    ends AS (
-        SELECT pg_catalog.min(s.sampled_at) AS oldest, pg_catalog.max(s.sampled_at) AS newest
-        FROM pss.sample s, since
-        WHERE s.relation OPERATOR(pg_catalog.=) $1 AND s.foreign_load IS NOT NULL
-          AND s.sampled_at OPERATOR(pg_catalog.>) since.moved_at)
+    seen AS (
+        SELECT s.partition, s.at, s.load FROM ({source}) AS s, since
+        WHERE s.at OPERATOR(pg_catalog.>) since.moved_at),
+    ends AS (SELECT pg_catalog.min(at) AS oldest, pg_catalog.max(at) AS newest FROM seen)
     SELECT s.partition,
            LEAST(pg_catalog.width_bucket(
-               EXTRACT(epoch FROM s.sampled_at OPERATOR(pg_catalog.-) ends.newest)::pg_catalog.float8
+               EXTRACT(epoch FROM s.at OPERATOR(pg_catalog.-) ends.newest)::pg_catalog.float8
                    OPERATOR(pg_catalog.+) $2, 0, $2, $3), $3) OPERATOR(pg_catalog.-) 1,
-           pg_catalog.avg(GREATEST(s.foreign_load OPERATOR(pg_catalog.-) s.declared_load, 0)),
-           pg_catalog.avg(s.metric_load),
+           pg_catalog.avg(s.load),
            LEAST($2, EXTRACT(epoch FROM ends.newest OPERATOR(pg_catalog.-) ends.oldest)::pg_catalog.float8)
-    FROM pss.sample s, ends
-    WHERE s.relation OPERATOR(pg_catalog.=) $1 AND s.foreign_load IS NOT NULL
-      AND s.sampled_at OPERATOR(pg_catalog.>=) ends.oldest
-      AND s.sampled_at OPERATOR(pg_catalog.>) (ends.newest OPERATOR(pg_catalog.-)
+    FROM seen s, ends
+    WHERE s.at OPERATOR(pg_catalog.>) (ends.newest OPERATOR(pg_catalog.-)
               pg_catalog.make_interval(secs => $2))
-    GROUP BY 1, 2, 5";
+    GROUP BY 1, 2, 4";
+
+/// $1 the table: number, and what applications have recorded of the last ten minutes' load.
+const METRICS: &str = "
+    SELECT s.partition, pg_catalog.avg(s.metric_load) FROM pss.sample s
+    WHERE s.relation OPERATOR(pg_catalog.=) $1 AND s.sampled_at OPERATOR(pg_catalog.>) ((
+        SELECT pg_catalog.max(n.sampled_at) FROM pss.sample n
+        WHERE n.relation OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.-) '10 min'::pg_catalog.interval)
+    GROUP BY 1";
 
 /// Rows deleted a second over the last `window_s` seconds, but for those that moves took away.
 fn deleted_per_s(relation: pg_sys::Oid, window_s: f64) -> Result<f64> {

@@ -64,6 +64,16 @@ UPDATE pss.sample SET tup_deleted = 0;
 UPDATE pss.map_state SET complete = false WHERE relation = 't'::regclass;
 SELECT reason FROM plan;
 UPDATE pss.map_state SET complete = true WHERE relation = 't'::regclass;
+-- A cycle of a day is seen in the means of two: each partition is busy at its own hours.
+INSERT INTO pss.history (relation, partition, bucket, foreign_load, seconds)
+SELECT 't', p, b, CASE WHEN i / 72 % 4 = p THEN 80 ELSE 20 END, 300
+FROM generate_series(0, 3) AS p, generate_series(1, 600) AS i,
+     LATERAL (SELECT date_trunc('hour', now()) - interval '5 min' * i AS b) AS b;
+SELECT reason FROM plan;
+-- One that is busier every day stands above.
+UPDATE pss.history SET foreign_load = foreign_load + 60 WHERE partition = 2;
+SELECT DISTINCT "from", reason FROM plan;
+DELETE FROM pss.history;
 -- Past moves tell what the next ones cost and how long they take.
 INSERT INTO pss.move (relation, moved_at, from_partition, to_partition, keys, rows, bytes, seconds, from_cost, to_cost)
 SELECT 't', now() - interval '1 day', 0, p, 10, 20, 2000, 1, 60, 40 FROM generate_series(1, 3) AS p, generate_series(1, 3);
@@ -126,6 +136,17 @@ SELECT * FROM pss_check('t');
 SELECT DISTINCT from_cost > 0 AND to_cost > 0 AS cost FROM pss.move;
 SELECT reason ~ '^too early to tell' AS early FROM plan;
 SELECT regexp_replace(message, '\d+', 'N') AS message FROM pss.event WHERE kind = 'rebalance' ORDER BY event_id;
+
+-- A destination that takes nothing any more is an error, and tried again.
+DELETE FROM pss.move;
+SELECT past('{80,20,20,40}');
+SELECT pss_rebalance_start('t', rate => 20) > 0 AS started;
+SELECT pss_set_partition_state('t', to_partition, 'disabled') FROM pss.rebalance_move WHERE ended_at IS NULL;
+SELECT wait_until($$(SELECT last_error IS NOT NULL FROM pss_rebalance_status('t') LIMIT 1)$$);
+SELECT state, last_error FROM pss_rebalance_status('t') LIMIT 1;
+SELECT pss_set_partition_state('t', partition, 'active') FROM pss.partition WHERE relation = 't'::regclass AND state <> 'active';
+SELECT wait_until($$(SELECT keys_done > 0 FROM pss_rebalance_status('t') LIMIT 1)$$);
+SELECT pss_rebalance_stop('t') > 0 AS stopped;
 
 -- Stopped half-way, and begun again.
 DELETE FROM pss.move;

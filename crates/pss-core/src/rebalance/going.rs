@@ -5,6 +5,20 @@ use super::WORTH;
 /// Load of the source, relative to what stands there, up to which a batch may go.
 const PEAK: f64 = 1.5;
 
+/// Keys of a batch: about those of a second, at most. More would keep writers waiting for longer.
+const BATCH_KEYS: f64 = 1000.0;
+/// Part by which batches out of a partition that is only written to are smaller.
+const FOR_WRITERS: f64 = 0.75;
+
+/// How many keys to move at a time: those of a second at `rows_per_s`, 1000 at most. A batch keeps
+/// writers of its source waiting, and no readers: where much of the work is writes (`writes`, as a
+/// part of reads and writes), batches are smaller, down to a quarter.
+pub fn batch_keys(rows_per_s: f64, rows_per_key: f64, writes: f64) -> u64 {
+    let keys = (rows_per_s / rows_per_key.max(1e-3)).min(BATCH_KEYS);
+    let part = 1.0 - FOR_WRITERS * if writes.is_finite() { writes.clamp(0.0, 1.0) } else { 0.0 };
+    (keys * part).max(1.0) as u64
+}
+
 /// Whom a batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {

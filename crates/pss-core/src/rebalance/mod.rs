@@ -19,10 +19,10 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use going::{Wait, may_go};
+pub use going::{Wait, batch_keys, may_go};
 pub use history::{Past, Speed};
 pub use plan::plan;
-pub use standing::{needed_s, remaining_life_s};
+pub use standing::{TWO_DAYS, is_daily, needed_s, remaining_life_s};
 
 /// Excess above the level that is worth a move, as a part of the level.
 pub const WORTH: f64 = 0.05;

@@ -25,8 +25,9 @@ impl Display for Reason {
             ),
             Reason::Periodic { period_s, partition, below } => write!(
                 f,
-                "periodic load of {period_s:.0} s: moving would not help: at the far side of the \
-                 cycle partition {partition} is {} % below the level",
+                "periodic load of {}: moving would not help: at the far side of the cycle partition \
+                 {partition} is {} % below the level",
+                Period(period_s),
                 percent(below)
             ),
             Reason::Passing { partition, now, mean } => write!(
@@ -72,6 +73,15 @@ impl Display for Wait {
             Wait::Source => "the source is at a peak of its load",
             Wait::Destination => "the destination is above the level now",
         })
+    }
+}
+
+/// A period in seconds: in seconds, unless it is very long.
+struct Period(f64);
+
+impl Display for Period {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0 < 7200.0 { write!(f, "{:.0} s", self.0) } else { Span(self.0).fmt(f) }
     }
 }
 

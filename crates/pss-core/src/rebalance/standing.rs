@@ -31,6 +31,46 @@ pub fn remaining_life_s(committed: (f64, f64), patience_s: f64, rows_die_s: f64)
     if rate > 0.0 { 1.0 / rate } else { f64::INFINITY }
 }
 
+/// Hours of two days, the older first.
+pub const TWO_DAYS: usize = 48;
+/// Correlation of one day with the next from which a load counts as daily.
+const DAILY: f64 = 0.5;
+
+/// Whether loads have a daily cycle that matters: `hours` are each partition's mean loads over
+/// capacity in the hours of the last two days (not a number: unknown).
+///
+/// What counts is how far a partition is from the mean of all in an hour, and from its own mean:
+/// if that is alike on both days (Pearson's correlation over all partitions and hours), and as much
+/// as is worth a move, then an excess of some hours is one of some hours only.
+pub fn is_daily(hours: &[[f64; TWO_DAYS]]) -> bool {
+    let level_at = |hour: usize| mean_of(hours.iter().map(|load| load[hour]));
+    let levels: Vec<f64> = (0..TWO_DAYS).map(level_at).collect();
+    let level = mean_of(levels.iter().copied());
+    let (mut both, mut first, mut second, mut n) = (0.0, 0.0, 0.0, 0.0);
+    for load in hours {
+        let apart: Vec<f64> = load.iter().zip(&levels).map(|(load, level)| load - level).collect();
+        let own = mean_of(apart.iter().copied());
+        let (older, newer) = apart.split_at(TWO_DAYS / 2);
+        let days = older.iter().zip(newer).map(|(x, y)| (x - own, y - own));
+        for (x, y) in days.filter(|(x, y)| x.is_finite() && y.is_finite()) {
+            both += x * y;
+            first += x * x;
+            second += y * y;
+            n += 1.0;
+        }
+    }
+    let correlation = both / (first * second).sqrt();
+    let typical = ((first + second) / (2.0 * n)).sqrt();
+    n >= TWO_DAYS as f64 / 2.0 && correlation > DAILY && typical > WORTH * level
+}
+
+/// Mean of the numbers among them; not a number if there are none.
+fn mean_of(loads: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) =
+        loads.filter(|x| x.is_finite()).fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0));
+    sum / n
+}
+
 /// Loads of all partitions at one time, and how far they are above the level.
 #[derive(Debug, Clone)]
 pub(super) struct View {
@@ -123,7 +163,5 @@ impl Standing {
 /// Mean of the spans from one to another that were measured; not a number if none was.
 fn mean(spans: &[f64], from: usize, to: usize) -> f64 {
     let to = to.min(spans.len());
-    let known = spans[from.min(to)..to].iter().filter(|load| load.is_finite());
-    let (sum, n) = known.fold((0.0, 0.0), |(sum, n), load| (sum + load, n + 1.0));
-    sum / n
+    mean_of(spans[from.min(to)..to].iter().copied())
 }

@@ -228,6 +228,36 @@ fn a_batch_waits_for_users() {
     assert_eq!(go(&[f64::NAN; 3]), None);
 }
 
+#[test]
+fn batches_are_those_of_a_second() {
+    assert_eq!(batch_keys(100.0, 2.0, 0.0), 50);
+    assert_eq!(batch_keys(f64::INFINITY, 1.0, 0.0), 1000);
+    assert_eq!(batch_keys(1e6, 1.0, 1.0), 250);
+    assert_eq!(batch_keys(1.0, 1e9, 0.5), 1);
+    assert_eq!(batch_keys(f64::NAN, f64::NAN, f64::NAN), 1000);
+}
+
+#[test]
+fn a_day_is_seen_in_two() {
+    type Hour = fn(usize, usize) -> f64;
+    let daily = |load: Hour| {
+        let hours: Vec<[f64; TWO_DAYS]> =
+            (0..3).map(|p| std::array::from_fn(|hour| load(p, hour))).collect();
+        is_daily(&hours)
+    };
+    // Each partition is busy at its own hours.
+    assert!(daily(|p, hour| if hour % 24 / 8 == p { 300.0 } else { 100.0 }));
+    // All are busy at the same hours: that is no excess of one.
+    assert!(!daily(|_, hour| if hour % 24 < 8 { 300.0 } else { 100.0 }));
+    // One stands above the others.
+    assert!(!daily(|p, _| if p == 0 { 300.0 } else { 100.0 }));
+    // Too little to be worth a move; another day every day; nothing known.
+    assert!(!daily(|p, hour| if hour % 24 / 8 == p { 103.0 } else { 100.0 }));
+    assert!(!daily(|p, hour| 100.0 + ((hour * 37 + p * 11) % 17) as f64 * 10.0));
+    assert!(!daily(|_, _| f64::NAN));
+    assert!(!is_daily(&[]));
+}
+
 /// Partitions with any standing load, capacity, keys and place.
 fn any_partitions() -> impl Strategy<Value = Vec<Partition>> {
     let one = (

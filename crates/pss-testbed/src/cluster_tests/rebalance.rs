@@ -16,8 +16,10 @@ use super::writer::Record;
 use super::{ClusterTest, Context};
 use crate::server::{Cluster, Options, Shutdown};
 
-pub(super) const TESTS: &[ClusterTest] =
-    &[ClusterTest { name: "rebalance", options, run: rebalance }];
+pub(super) const TESTS: &[ClusterTest] = &[
+    ClusterTest { name: "rebalance", options, run: rebalance },
+    ClusterTest { name: "rebalance_by_itself", options, run: by_itself },
+];
 
 /// Keys that stand in one partition at first, each with `ROWS` rows.
 const KEYS: i64 = 2000;
@@ -34,7 +36,49 @@ fn options() -> Options {
         .set("pss.rebalance_patience", "10s")
 }
 
+/// Carried out over two crashes.
 fn rebalance(cluster: &mut Cluster, context: &Context) -> Result<()> {
+    beside_readers(cluster, context, carry_out)
+}
+
+/// Advised by default, begun by the worker with `auto`; `off` makes it wait.
+fn by_itself(cluster: &mut Cluster, context: &Context) -> Result<()> {
+    beside_readers(cluster, context, |cluster, _| {
+        let mut client = cluster.connect("postgres")?;
+        wait_until(
+            &mut client,
+            PATIENCE,
+            "SELECT EXISTS (SELECT FROM pss.events WHERE kind = 'rebalance'
+                            AND message LIKE '%pss_rebalance_start() would do it%')",
+        )?;
+        let moved = "SELECT EXISTS (SELECT FROM pss.rebalance)";
+        ensure!(!client.query_one(moved, &[])?.get::<_, bool>(0), "advice was taken unasked");
+        set(&mut client, "pss.rebalance_rate", "200")?;
+        set(&mut client, "pss.rebalance", "auto")?;
+        wait_until(&mut client, PATIENCE, &format!("SELECT coalesce(({DONE}), 0) > 0"))?;
+        set(&mut client, "pss.rebalance", "off")?;
+        wait_until(
+            &mut client,
+            PATIENCE,
+            "SELECT coalesce(waiting, '') = 'pss.rebalance is off' FROM pss_rebalance_status('t')",
+        )?;
+        set(&mut client, "pss.rebalance", "advise")?;
+        wait_until(&mut client, PATIENCE, "SELECT state = 'done' FROM pss_rebalance_status('t')")
+    })
+}
+
+fn set(client: &mut Client, setting: &str, value: &str) -> Result<()> {
+    client.batch_execute(&format!("ALTER SYSTEM SET {setting} = {value}"))?;
+    client.batch_execute("SELECT pg_reload_conf()")?;
+    Ok(())
+}
+
+/// A table with all keys in one partition, readers on them, `work`, and a better balance.
+fn beside_readers(
+    cluster: &mut Cluster,
+    context: &Context,
+    work: fn(&mut Cluster, &Context) -> Result<()>,
+) -> Result<()> {
     println!("      seed {}", context.seed);
     let mut client = cluster.connect("postgres")?;
     client.batch_execute("CREATE EXTENSION pss")?;
@@ -56,7 +100,7 @@ fn rebalance(cluster: &mut Cluster, context: &Context) -> Result<()> {
                 scope.spawn(move || read_on(address, context.seed + n, over, reads))
             })
             .collect();
-        let outcome = carry_out(cluster, context);
+        let outcome = work(cluster, context);
         over.store(true, Relaxed);
         for reader in readers {
             reader.join().map_err(|_| anyhow!("a reader panicked"))??;
