@@ -200,7 +200,7 @@ impl Map {
             met(other);
             other == hash48 && !best.get().is_some_and(enough)
         };
-        self.scan_dirty(first, first | (1 << RUN_BITS) - 1, wanted, |_, hit| {
+        self.scan_dirty(first, first | ((1 << RUN_BITS) - 1), wanted, |_, hit| {
             if best.get().is_none_or(|known| enough(hit) || hit.settled && !known.settled) {
                 best.set(Some(hit));
             }
