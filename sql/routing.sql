@@ -56,7 +56,7 @@ CREATE FUNCTION pss_explain_route(relation regclass, data_key anyelement)
 RETURNS TABLE (item text, value text) LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pss_explain_route_wrapper';
 COMMENT ON FUNCTION pss_explain_route(regclass, anyelement)
-IS 'why a data key is where it is, or where it would go: virtual key, epoch, slot, weights, forecast, reason';
+IS 'why a data key is where it is, or where it would go: virtual key, epoch, slot, weights, forecast, reason; and as a story, a sentence each row';
 
 CREATE FUNCTION pss_explain_route(relation regclass, data_key text)
 RETURNS TABLE (item text, value text) LANGUAGE c STABLE PARALLEL SAFE

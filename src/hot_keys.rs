@@ -92,6 +92,16 @@ pub fn hottest_share(relation: pg_sys::Oid) -> Result<f64> {
     Ok(shares.fold(0.0, f64::max))
 }
 
+/// Part of a table's recent rows that the key with this hash brings at least, 0 to 1; `None`: it is
+/// not hot, or not for the caller to know.
+pub fn share_of(meta: &Meta, hash: u64) -> Option<f64> {
+    if !shows_all_rows(meta.table.relation) {
+        return None;
+    }
+    let is_this = |heavy: &Heavy| hash48(heavy.key) == hash48(hash);
+    hottest(meta).into_iter().find(is_this).map(|heavy| heavy.certain)
+}
+
 /// A hot key as a mover sees it.
 pub struct Known {
     pub hash48: u64,

@@ -19,6 +19,7 @@ use super::call::{Key, find_home, meta_for_select};
 use crate::catalog::{Mapping, relation_name};
 use crate::error::{OrRaise, PssError, Result};
 use crate::homes::{self, Homes};
+use crate::hot_keys;
 use crate::meta::Meta;
 use crate::router::hash48;
 
@@ -61,7 +62,8 @@ fn tell(relation: Option<pg_sys::Oid>, key: Option<Key<'_>>) -> Result<Items> {
             None => chance::unplaced(&meta, key, &mut items)?,
         }
     };
-    items.extend(story.into_iter().map(|sentence| ("story", sentence)));
+    let hot = hot_keys::share_of(&meta, meta.key.hash(key)).map(story::of_hot);
+    items.extend(story.into_iter().chain(hot).map(|sentence| ("story", sentence)));
     Ok(items)
 }
 

@@ -37,6 +37,10 @@ BEGIN;
 DELETE FROM pss.epoch WHERE epoch = 0;
 SELECT story(2);
 ROLLBACK;
+-- A hot one.
+INSERT INTO t SELECT CASE WHEN g % 2 = 0 THEN 50 ELSE -g END FROM generate_series(1, 4000) g;
+SELECT story FROM story(50) WHERE story LIKE '%hot%';
+SELECT count(*) FROM story(-1) WHERE story LIKE '%hot%';
 
 -- Filling to a level, on samples of made-up time: a job comes and goes on partition 0, and keys bring rows
 -- for some time after they were placed.

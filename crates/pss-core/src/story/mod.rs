@@ -326,6 +326,14 @@ pub fn of_spread(key: &Spread) -> Vec<String> {
     ]
 }
 
+/// That a key is hot: `share` is the least part of the table's recent rows that it brings.
+pub fn of_hot(share: f64) -> String {
+    format!(
+        "It is a hot key: it brings {} of the table's recent rows or more, wherever it is.",
+        percent(share)
+    )
+}
+
 /// Where the key's partition stands now.
 fn now_there(now: Option<&Epoch>) -> Vec<String> {
     let Some(epoch) = now else {

@@ -162,3 +162,9 @@ fn a_spread_key_tells_its_homes_and_their_parts() {
     assert_eq!(story[2], "A read by this key opens 2 of 4 partitions.");
     assert!(spread([0.0, 0.0])[1].ends_with(": 50.0 % to 2 and 50.0 % to 0."));
 }
+
+#[test]
+fn a_hot_key_tells_its_share() {
+    let sentence = of_hot(0.25);
+    assert!(sentence.starts_with("It is a hot key: it brings 25.0 % of the"), "{sentence}");
+}

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use postgres::Client;
 use pss_core::series::{CostModel, Counters};
 
@@ -12,7 +12,7 @@ use super::figures::{Pss, Turn};
 use super::jobs;
 use super::scene::Scene;
 use super::tables::{self, PARTITIONS, Table};
-use crate::bench_routing::waits;
+use crate::bench_routing::waits::{self, Seen};
 use crate::demo::counters;
 use crate::demo::player::Clock;
 use crate::demo::twins::Leaf;
@@ -29,15 +29,14 @@ pub fn play(cluster: &Cluster, table: Table, scene: &Scene) -> Result<Turn> {
     let mut client = cluster.connect("postgres")?;
     let leaves = tables::create(&mut client, table)?;
     client.batch_execute("CHECKPOINT")?;
-    let (played, seen) =
-        waits::during(cluster, APPLICATION, || at_once(cluster, table, scene, &leaves))?;
-    let (logs, job_rounds, windows) = played;
+    let (logs, job_rounds, (windows, seen)) = at_once(cluster, table, scene, &leaves)?;
     let pss = if table == Table::Pss { what_pss_says(&mut client)? } else { None };
     tables::verify_and_drop(&mut client, table, logs.iter().map(|log| log.rows).sum())?;
     Ok(Turn::new(table, scene, logs, job_rounds, &windows, &seen, pss))
 }
 
-type Played = (Vec<Log>, u64, Vec<[f64; PARTITIONS]>);
+type Windows = Vec<[f64; PARTITIONS]>;
+type Played = (Vec<Log>, u64, (Windows, Seen));
 
 /// Everybody works until the scene is over; what each did, and the load of each scored window.
 fn at_once(cluster: &Cluster, table: Table, scene: &Scene, leaves: &[Leaf]) -> Result<Played> {
@@ -76,7 +75,10 @@ fn at_once(cluster: &Cluster, table: Table, scene: &Scene, leaves: &[Leaf]) -> R
                 }),
             );
         }
-        let windows = or_stop(clock, watch(watcher, leaves, scene, clock));
+        let watched = await_time(clock, scene.learnt).and_then(|()| {
+            waits::during(cluster, APPLICATION, || watch(watcher, leaves, scene, clock))
+        });
+        let watched = or_stop(clock, watched);
         let mut logs = Vec::new();
         for thread in inserting {
             logs.push(thread.join().map_err(|_| anyhow!("a client panicked"))??);
@@ -85,29 +87,19 @@ fn at_once(cluster: &Cluster, table: Table, scene: &Scene, leaves: &[Leaf]) -> R
         for thread in working {
             rounds += thread.join().map_err(|_| anyhow!("a job panicked"))??;
         }
-        Ok((logs, rounds, windows?))
+        Ok((logs, rounds, watched?))
     })
 }
 
 /// Load of each partition in each window of the scored time, cost units per second.
-fn watch(
-    mut client: Client,
-    leaves: &[Leaf],
-    scene: &Scene,
-    clock: &Clock,
-) -> Result<Vec<[f64; PARTITIONS]>> {
+fn watch(mut client: Client, leaves: &[Leaf], scene: &Scene, clock: &Clock) -> Result<Windows> {
     let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.oid).collect();
     let costs = CostModel::default();
     let mut windows = Vec::new();
     let mut last: Option<(f64, Vec<Counters>)> = None;
     let mut next = scene.learnt;
     while next <= scene.end() + WINDOW / 2.0 {
-        while clock.now() < next {
-            if clock.stop.load(Ordering::Relaxed) {
-                return Ok(windows);
-            }
-            std::thread::sleep(Duration::from_secs_f64((next - clock.now()).clamp(0.0, 0.1)));
-        }
+        await_time(clock, next)?;
         let (now, counted) = (clock.now(), counters::read(&mut client, &oids)?);
         if let Some((begun, before)) = &last {
             let since =
@@ -118,6 +110,15 @@ fn watch(
         next += WINDOW;
     }
     Ok(windows)
+}
+
+/// Waits until so many seconds since the start; an error if somebody failed meanwhile.
+fn await_time(clock: &Clock, seconds: f64) -> Result<()> {
+    while clock.now() < seconds {
+        ensure!(!clock.stop.load(Ordering::Relaxed), "stopped, for a session failed");
+        std::thread::sleep(Duration::from_secs_f64((seconds - clock.now()).clamp(0.0, 0.1)));
+    }
+    Ok(())
 }
 
 /// What `pss.stat_balance` has to say of the last ten minutes.
