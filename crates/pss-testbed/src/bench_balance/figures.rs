@@ -7,7 +7,7 @@ use super::clients::Log;
 use super::scene::{Pace, Scene};
 use super::tables::{PARTITIONS, Table};
 use crate::bench_routing::figures::median;
-use crate::bench_routing::waits::Seen;
+use crate::bench_routing::waits::Looks;
 use crate::demo::counters::imbalance;
 
 /// What pss itself says of a turn, learning included (`pss.stat_balance`).
@@ -39,7 +39,7 @@ pub struct Turn {
     pub p50: Option<f64>,
     /// See `p50`.
     pub p99: Option<f64>,
-    /// Part of the looks at active clients that saw them waiting for a lock.
+    /// Part of the looks at clients that saw them waiting for a lock: part of their time.
     pub waiting: Option<f64>,
     /// Steps that the foreign jobs did.
     pub job_rounds: u64,
@@ -54,7 +54,7 @@ impl Turn {
         logs: Vec<Log>,
         job_rounds: u64,
         windows: &[[f64; PARTITIONS]],
-        seen: &Seen,
+        waits: &Looks,
         pss: Option<Pss>,
     ) -> Self {
         let inserts = logs.iter().map(|log| log.in_time).sum();
@@ -62,9 +62,9 @@ impl Turn {
         let latencies = sorted(latencies.map(|seconds| 1000.0 * seconds).collect());
         let balance: Vec<f64> = windows.iter().filter_map(|load| imbalance(load)).collect();
         let mean = balance.iter().sum::<f64>() / balance.len() as f64;
-        let looks: u64 = seen.values().sum();
-        let waits = seen.iter().filter(|(event, _)| event.starts_with("Lock:"));
-        let waits: u64 = waits.map(|(_, times)| times).sum();
+        let clients_seen = waits.looks * u64::from(scene.clients);
+        let locks = waits.seen.iter().filter(|(event, _)| event.starts_with("Lock:"));
+        let locks: u64 = locks.map(|(_, times)| times).sum();
         let balance = sorted(balance);
         Self {
             table,
@@ -76,7 +76,7 @@ impl Turn {
             imbalance_p99: quantile(&balance, 0.99),
             p50: quantile(&latencies, 0.5),
             p99: quantile(&latencies, 0.99),
-            waiting: (looks > 0).then(|| waits as f64 / looks as f64),
+            waiting: (clients_seen > 0).then(|| locks as f64 / clients_seen as f64),
             job_rounds,
             pss,
         }
@@ -139,8 +139,9 @@ mod tests {
     fn turn(table: Table, run: u32, latencies: &[f32], windows: &[[f64; PARTITIONS]]) -> Turn {
         let scene = Scene { run, ..Scene::alone(1, 0.0, 2.0) };
         let log = Log { rows: 9, in_time: 8, latencies: latencies.to_vec() };
-        let seen = Seen::from([("Lock:relation".to_owned(), 1), ("running".to_owned(), 3)]);
-        Turn::new(table, &scene, vec![log], 1, windows, &seen, None)
+        let seen = [("Lock:relation".to_owned(), 1), ("running".to_owned(), 2)];
+        let waits = Looks { seen: seen.into(), looks: 4 };
+        Turn::new(table, &scene, vec![log], 1, windows, &waits, None)
     }
 
     #[test]

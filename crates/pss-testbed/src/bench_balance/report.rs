@@ -27,7 +27,7 @@ pub fn text(figures: &Figures) -> String {
         String::new(),
         "medians; imbalance: max / mean load - 1 over windows of 1 s, by the server's counters; waiting: part"
             .to_owned(),
-        "of the looks at clients at work that saw them waiting for a lock".to_owned(),
+        "of the clients' time in which they waited for a lock".to_owned(),
         line("", &COLUMNS.map(|(heading, ..)| heading.to_owned())),
     ];
     for pace in Pace::ALL {

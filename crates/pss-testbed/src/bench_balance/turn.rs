@@ -12,7 +12,7 @@ use super::figures::{Pss, Turn};
 use super::jobs;
 use super::scene::Scene;
 use super::tables::{self, PARTITIONS, Table};
-use crate::bench_routing::waits::{self, Seen};
+use crate::bench_routing::waits::{self, Looks};
 use crate::demo::counters;
 use crate::demo::player::Clock;
 use crate::demo::twins::Leaf;
@@ -29,14 +29,14 @@ pub fn play(cluster: &Cluster, table: Table, scene: &Scene) -> Result<Turn> {
     let mut client = cluster.connect("postgres")?;
     let leaves = tables::create(&mut client, table)?;
     client.batch_execute("CHECKPOINT")?;
-    let (logs, job_rounds, (windows, seen)) = at_once(cluster, table, scene, &leaves)?;
+    let (logs, job_rounds, (windows, waits)) = at_once(cluster, table, scene, &leaves)?;
     let pss = if table == Table::Pss { what_pss_says(&mut client)? } else { None };
     tables::verify_and_drop(&mut client, table, logs.iter().map(|log| log.rows).sum())?;
-    Ok(Turn::new(table, scene, logs, job_rounds, &windows, &seen, pss))
+    Ok(Turn::new(table, scene, logs, job_rounds, &windows, &waits, pss))
 }
 
 type Windows = Vec<[f64; PARTITIONS]>;
-type Played = (Vec<Log>, u64, (Windows, Seen));
+type Played = (Vec<Log>, u64, (Windows, Looks));
 
 /// Everybody works until the scene is over; what each did, and the load of each scored window.
 fn at_once(cluster: &Cluster, table: Table, scene: &Scene, leaves: &[Leaf]) -> Result<Played> {

@@ -106,8 +106,8 @@ fn once(
         .arg(file.path())
         .arg("postgres");
     let output = if clients > READERS {
-        let (output, seen) = waits::during(bench.cluster, APPLICATION, || run(&mut pgbench))?;
-        figures.saw(case, variant.name, seen);
+        let (output, waits) = waits::during(bench.cluster, APPLICATION, || run(&mut pgbench))?;
+        figures.saw(case, variant.name, waits.seen);
         output
     } else {
         run(&mut pgbench)?
