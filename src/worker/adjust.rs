@@ -15,8 +15,8 @@ use crate::catalog::{self, ShardedTable};
 use crate::error::Result;
 use crate::guc;
 
-/// A value within this factor of the one told last is none to tell of: keys live a little longer and
-/// shorter all the time, and the control window goes with them.
+/// A control window within this factor of the one told last is none to tell of: keys live a little
+/// longer and shorter all the time, and it goes with them.
 const ALIKE: f64 = 1.25;
 
 /// Changes of forecast models that one event spells out.
@@ -71,7 +71,11 @@ pub fn decision(table: &ShardedTable, plan: &Plan, scores: Option<Scores>) -> Re
     for adjustment in &plan.adjustments {
         let (what, from, to) = (adjustment.what(), adjustment.from, adjustment.to);
         let from = told.0.get(what).and_then(Value::as_f64).unwrap_or(from);
-        if to <= from * ALIKE && from <= to * ALIKE {
+        let alike = match adjustment.coefficient {
+            Coefficient::Window => to <= from * ALIKE && from <= to * ALIKE,
+            Coefficient::Gain | Coefficient::DeadBand | Coefficient::Caution => to == from,
+        };
+        if alike {
             continue;
         }
         let of = |value| amount(adjustment.coefficient, value);
