@@ -106,9 +106,15 @@ fn by_quota(meta: &Meta, epoch: &Epoch, hash: u64, fallback: bool) -> (usize, Wa
         Way::Capacity(why_capacity(meta))
     } else {
         let due = sent.iter().sum::<f64>() + unit;
-        let ahead = |p: usize| sent[p] + unit - shares.get(p).unwrap_or(&0.0) * due > bound;
-        let numbers = meta.table.numbers().enumerate();
-        Way::Quota(numbers.filter(|(p, _)| ahead(*p)).map(|(_, number)| number).collect())
+        let share = |p: usize| shares.get(p).copied().unwrap_or(0.0);
+        let ahead = |p: &usize| sent[*p] + unit - share(*p) * due > bound;
+        let serving: Vec<usize> = (0..sent.len()).filter(|p| share(*p) > 0.0).collect();
+        let mut refused: Vec<usize> = serving.iter().copied().filter(ahead).collect();
+        if refused.len() == serving.len() {
+            // None is refused where all are: the furthest behind takes it.
+            refused.clear();
+        }
+        Way::Quota(refused.into_iter().map(|p| meta.table.partitions[p].number).collect())
     };
     (usize::from(choice.partition), way)
 }
