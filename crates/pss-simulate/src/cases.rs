@@ -219,11 +219,11 @@ impl Case {
     pub fn keys_a_step(&self, recipe: &Recipe) -> usize {
         let life_steps = self.constraint.life(recipe.period_s).mean_s() / STEP_S;
         let of_partition = match self.partitions {
-            ..=16 => 100.0,
-            17..=200 => 30.0,
-            _ => 10.0,
+            ..=16 => 400.0,
+            17..=200 => 100.0,
+            _ => 25.0,
         };
-        let fewer = (of_partition / (1.0 + life_steps / 10.0)).max(2.0);
+        let fewer = (of_partition / (1.0 + life_steps / 10.0)).max(5.0);
         (fewer * self.partitions as f64).round() as usize
     }
 }

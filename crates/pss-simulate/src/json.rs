@@ -22,8 +22,8 @@ pub fn rows(
         let of_size = |t: &Throughput| {
             json!({
                 "partitions": t.partitions,
-                "million_placements_per_s": rounded(t.to_a_level),
-                "million_placements_per_s_by_quota": rounded(t.by_quota),
+                "million_placements_per_s": rounded(t.alike),
+                "million_placements_per_s_sized": rounded(t.sized),
             })
         };
         rows.push(json!({ "dispatch": throughput.iter().map(of_size).collect::<Vec<_>>() }));

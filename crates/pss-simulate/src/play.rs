@@ -84,7 +84,7 @@ pub fn play(scene: &Scene<'_>, policy: &mut dyn Policy) -> Played {
             levels.push(load[jump.partition] / capacity[jump.partition] / mean);
         }
         if step >= scene.scored_from {
-            played.imbalance.push(imbalance(&load, capacity));
+            played.imbalance.push(imbalance(&load, capacity).max(0.0));
             scored += sent.iter().sum::<f64>();
             let lost = sent.iter().zip(capacity).filter(|(_, c)| **c <= 0.0);
             refused += lost.map(|(sent, _)| sent).sum::<f64>();

@@ -126,5 +126,5 @@ fn floor(workload: &Workload, scored_from: usize) -> f64 {
         let load: Vec<f64> = foreign.iter().zip(shares).map(|(f, s)| f + s * volume).collect();
         imbalance(&load, capacity)
     };
-    steps.map(of_step).sum::<f64>() / count
+    (steps.map(of_step).sum::<f64>() / count).max(0.0)
 }

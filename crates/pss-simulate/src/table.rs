@@ -46,10 +46,10 @@ pub fn draw(recipes: &[Recipe], cases: &[Case], summaries: &[Summary], stories: 
 
 /// What one processor places.
 pub fn throughput(sizes: &[Throughput]) -> String {
-    let mut text = "\nmillion placements a second on one core:  to a level  by quota\n".to_string();
+    let mut text = "\nmillion placements a second on one core:  keys alike     sized\n".to_string();
     for size in sizes {
-        let Throughput { partitions, to_a_level, by_quota } = size;
-        writeln!(text, "  {partitions:>5} partitions {to_a_level:>32.2} {by_quota:>9.2}").ok();
+        let Throughput { partitions, alike, sized } = size;
+        writeln!(text, "  {partitions:>5} partitions {alike:>32.2} {sized:>9.2}").ok();
     }
     text
 }

@@ -19,16 +19,18 @@ use crate::workloads::{Shape, all};
 /// Keys of one round, and rounds, of which the median counts.
 const KEYS: usize = 1_000_000;
 const ROUNDS: usize = 7;
+/// Control intervals before the first round.
+const INTERVALS: usize = 100;
 
 /// Placements a second on one processor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Throughput {
     /// Number of partitions.
     pub partitions: usize,
-    /// Millions of keys a second placed to a level: what runs while expectations are fresh.
-    pub to_a_level: f64,
-    /// The same, by quota: what runs before there are any.
-    pub by_quota: f64,
+    /// Millions of keys a second that are all alike.
+    pub alike: f64,
+    /// Millions of keys a second whose sizes are told.
+    pub sized: f64,
 }
 
 /// Times placement on tables of several sizes. `None` where the processor's time cannot be told.
@@ -36,20 +38,20 @@ pub fn measure() -> Option<Vec<Throughput>> {
     let size = |partitions| {
         Some(Throughput {
             partitions,
-            to_a_level: rate(partitions, 300)?,
-            by_quota: rate(partitions, 1)?,
+            alike: rate(partitions, "W2")?,
+            sized: rate(partitions, "W9")?,
         })
     };
-    [8, 64, 1000].into_iter().map(size).collect()
+    [8, 64].into_iter().map(size).collect()
 }
 
-/// Millions of keys a second after `intervals` control intervals of W2.
-fn rate(partitions: usize, intervals: usize) -> Option<f64> {
+/// Millions of keys a second after some control intervals of a workload.
+fn rate(partitions: usize, workload: &str) -> Option<f64> {
     let interval_steps = (10.0 / STEP_S) as usize;
-    let steps = intervals * interval_steps;
+    let steps = INTERVALS * interval_steps;
     let shape = Shape { partitions, steps, scored_from_s: 0.0, interval_s: 10.0 };
     let recipes = all();
-    let recipe = recipes.iter().find(|recipe| recipe.name == "W2")?;
+    let recipe = recipes.iter().find(|recipe| recipe.name == workload)?;
     let workload = recipe.make(&shape, 1);
     let scene = Scene {
         workload: &workload,
@@ -70,13 +72,15 @@ fn rate(partitions: usize, intervals: usize) -> Option<f64> {
         foreign: workload.foreign.row(last),
         capacity: workload.capacity.row(last),
     };
+    let sized = workload.size_spread > 0.0;
     let mut hash = 0_u64;
     let mut round = || {
         let began = processor_time()?;
         for _ in 0..KEYS {
             // Knuth's multiplier: neighbouring hashes far apart, at next to no cost.
             hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            black_box(pss.place(Key { hash, size: None }, &now));
+            let size = sized.then(|| 0.5 + (hash >> 60) as f64 / 16.0);
+            black_box(pss.place(Key { hash, size }, &now));
         }
         Some((processor_time()? - began).as_secs_f64())
     };
