@@ -19,7 +19,9 @@ pub const COUNTERS: usize = 4096;
 pub type Counters = [AtomicU32; COUNTERS];
 
 /// Counters that nobody has counted with.
-pub const NONE: Counters = [const { AtomicU32::new(0) }; COUNTERS];
+pub fn none() -> Counters {
+    [const { AtomicU32::new(0) }; COUNTERS]
+}
 
 /// Which counter is that of a run of a map.
 pub fn counter_of(map: pg_sys::Oid, run: u64) -> usize {

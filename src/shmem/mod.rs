@@ -200,7 +200,7 @@ unsafe extern "C-unwind" fn startup() {
                 partitions: sizes.partitions as u32,
                 cache_words: sizes.cache_words as u32,
                 hot_keys: sizes.hot_keys as u32,
-                generations: generations::NONE,
+                generations: generations::none(),
             });
         }
         claims::attach();

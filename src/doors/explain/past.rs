@@ -25,7 +25,7 @@ pub struct Then {
 /// The epoch of a virtual key, as far as it concerns `partition`; `None`: it is no longer kept.
 pub fn epoch(meta: &Meta, key: VirtualKey, partition: u16) -> Result<Option<Then>> {
     let number = key.epoch();
-    let found = as_extension_owner(|| {
+    as_extension_owner(|| {
         read(|client| {
             let mut row = client.select(
                 "SELECT e.published_at::timestamptz(0)::pg_catalog.text, e.reason, e.weights,
@@ -80,8 +80,7 @@ pub fn epoch(meta: &Meta, key: VirtualKey, partition: u16) -> Result<Option<Then
                 },
             }))
         })
-    });
-    found
+    })
 }
 
 /// What was expected of a partition, out of what is kept with an epoch.
