@@ -57,7 +57,7 @@ pub struct Wishes {
 }
 
 /// Columns that tables may take.
-const WIDTH: usize = 120;
+const WIDTH: usize = 124;
 
 /// How long pgbench runs.
 #[derive(Clone, Copy, Debug)]

@@ -61,7 +61,7 @@ fn table(
     cell: impl Fn(Case, &str) -> Option<f64>,
 ) -> String {
     let row = |name: &str, cell: &dyn Fn(&str) -> String| {
-        let cells = figures.variants.iter().map(|v| format!(" {:>1$}", cell(v), v.len().max(6)));
+        let cells = figures.variants.iter().map(|v| format!(" {:>1$}", cell(v), v.len().max(5)));
         format!("{name:24}{}", cells.collect::<String>())
     };
     let lines = figures.cases.iter().filter_map(|&case| {
