@@ -174,7 +174,8 @@ fn is_telling(recipe: &Recipe, keys: Constraint, partitions: usize, filter: &Fil
     right_size && right_keys
 }
 
-/// Workloads that are played with more partitions; the first also with all lives of keys.
+/// Workloads that are played with more partitions and at all delays; the first also with all lives
+/// of keys.
 const HEADLINES: [(&str, &str); 3] =
     [("W2", "height 0.3 volume 3"), ("W3", "sine 900 s"), ("W4", "noise, correlation 300 s")];
 
@@ -185,11 +186,11 @@ fn delays(
     filter: &Filter,
     full: bool,
 ) -> Vec<f64> {
-    let periodic_or_noise = matches!(recipe.name, "W2" | "W3" | "W4");
+    let headline = HEADLINES.contains(&(recipe.name, recipe.variant.as_str()));
     match filter.delays_s.as_slice() {
         [] if full => DELAYS_S.to_vec(),
         [] if partitions > 16 || keys != Constraint::PerRow => USUAL_DELAYS_S[..1].to_vec(),
-        [] if periodic_or_noise => DELAYS_S.to_vec(),
+        [] if headline => DELAYS_S.to_vec(),
         [] => USUAL_DELAYS_S.to_vec(),
         wanted => wanted.to_vec(),
     }
@@ -221,7 +222,7 @@ impl Case {
         let of_partition = match self.partitions {
             ..=16 => 400.0,
             17..=200 => 100.0,
-            _ => 25.0,
+            _ => 10.0,
         };
         let fewer = (of_partition / (1.0 + life_steps / 10.0)).max(5.0);
         (fewer * self.partitions as f64).round() as usize
