@@ -158,13 +158,14 @@ pub fn select(recipes: &[Recipe], filter: &Filter, full: bool) -> Vec<Case> {
 fn is_telling(recipe: &Recipe, keys: Constraint, partitions: usize, filter: &Filter) -> bool {
     let headline = HEADLINES.contains(&(recipe.name, recipe.variant.as_str()));
     let chosen = recipe.extent.is_some() || !filter.partitions.is_empty();
+    let job = recipe.name == "W2" && headline;
     let right_size = match partitions {
         _ if chosen => true,
         8 => true,
-        64 => headline && matches!(keys, Constraint::PerRow | Constraint::Sticky(USUAL_LIFE)),
-        _ => recipe.name == "W2" && headline && keys == Constraint::PerRow,
+        64 if keys == Constraint::PerRow => headline,
+        64 => job && keys == Constraint::Sticky(USUAL_LIFE),
+        _ => job && keys == Constraint::PerRow,
     };
-    let job = recipe.name == "W2" && headline;
     let right_keys = match keys {
         _ if !filter.keys.is_empty() => true,
         Constraint::PerRow | Constraint::Sticky(USUAL_LIFE) => true,
@@ -221,7 +222,7 @@ impl Case {
         let life_steps = self.constraint.life(recipe.period_s).mean_s() / STEP_S;
         let of_partition = match self.partitions {
             ..=16 => 400.0,
-            17..=200 => 100.0,
+            17..=200 => 50.0,
             _ => 10.0,
         };
         let fewer = (of_partition / (1.0 + life_steps / 10.0)).max(5.0);
