@@ -78,7 +78,8 @@ impl Expected<'_> {
 
     /// How much a key of `class` adds to the peaks of a partition that was sent `sent` keys by
     /// class since the levels were published: the rise of the sum of fourth powers of relative
-    /// utilization, which the highest partitions dominate. Infinite out of service.
+    /// utilization over all units of capacity, which the highest partitions dominate. Infinite out
+    /// of service.
     fn cost(&self, partition: usize, sent: &[u32; CLASSES], class: usize) -> f32 {
         let (Some(levels), Some(&capacity)) =
             (self.levels.get(partition), self.capacity.get(partition))
@@ -98,7 +99,8 @@ impl Expected<'_> {
             let scale = scale / capacity;
             fourth((level + key) * scale) - fourth(level.max(0.0) * scale)
         };
-        levels.iter().zip(key).zip(self.scale).map(rise).sum()
+        // Each unit of capacity counts: else the least sum would not have one utilization.
+        capacity * levels.iter().zip(key).zip(self.scale).map(rise).sum::<f32>()
     }
 }
 
@@ -199,6 +201,15 @@ mod tests {
         let level = [[5.0; AHEAD], [6.0; AHEAD]];
         assert_eq!(place(&level, &[1.0, 3.0], 2, &[]), 1);
         assert_eq!(place(&level, &[0.0, 1.0], 2, &[]), 1);
+    }
+
+    #[test]
+    fn keys_fill_unequal_partitions_to_one_utilization() {
+        let mut sent = [0; 2];
+        for _ in 0..1000 {
+            sent[usize::from(place(&[[8.0; AHEAD], [2.0; AHEAD]], &[4.0, 1.0], 2, &sent))] += 1;
+        }
+        assert!((795..=805).contains(&sent[0]), "{sent:?}");
     }
 
     #[test]
