@@ -3,6 +3,7 @@
 CREATE FUNCTION pss_refresh()
 RETURNS TABLE (relation regclass, epoch int, changed boolean, reason text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'pss_refresh_wrapper';
 COMMENT ON FUNCTION pss_refresh()
 IS 'samples and decides now, for every sharded table that the caller owns; a new epoch is in force when the transaction commits';

@@ -88,10 +88,10 @@ const PARTITIONS: &CStr =
       LEFT JOIN pss.node_capacity n ON n.node OPERATOR(pg_catalog.=) p.node
       LEFT JOIN (SELECT s.oid, t.capacity FROM pss.tablespace t
                  JOIN pg_catalog.pg_tablespace s ON s.spcname OPERATOR(pg_catalog.=) t.tablespace) AS l
-             ON l.oid OPERATOR(pg_catalog.=) COALESCE(
-                 NULLIF(c.reltablespace, 0::pg_catalog.oid),
-                 (SELECT d.dattablespace FROM pg_catalog.pg_database d
-                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
+             ON l.oid OPERATOR(pg_catalog.=)
+                CASE WHEN c.reltablespace OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN c.reltablespace
+                     ELSE (SELECT d.dattablespace FROM pg_catalog.pg_database d
+                           WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) END
       WHERE p.relation OPERATOR(pg_catalog.=) $1 ORDER BY p.partition";
 
 /// The tablespace of a relation by its pg_class entry, where 0 means that of the database.
