@@ -57,7 +57,6 @@ IS 'the kinds of events that make load, and what they cost unless calibrated or 
 
 CREATE FUNCTION pss_set_cost(relation regclass, event text, cost double precision)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'pss_set_cost_wrapper';
 COMMENT ON FUNCTION pss_set_cost(regclass, text, double precision)
 IS 'sets what an event (update, delete, index_fetch, sequential_read, block_read) of a table costs, relative to an inserted row; NULL: the calibrated or default cost again';

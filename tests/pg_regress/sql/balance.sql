@@ -7,6 +7,9 @@ SELECT count(*) FROM pss_distribute_table('t', 'k', 4);
 CREATE TABLE idle (k bigint);
 SELECT count(*) FROM pss_distribute_table('idle', 'k', 2);
 
+-- A first decision of each, so that there is one to change below.
+SELECT count(*) FROM pss_refresh();
+
 -- Means by load over windows, of made-up scores: a cycle of load 30 counts three times one of 10. Of the
 -- newest cycle hindsight knows nothing yet: it has no part in the gain.
 BEGIN;
