@@ -36,7 +36,8 @@ SELECT span, achieved, gain, n FROM pss.stat_balance WHERE relation = 't'::regcl
 ROLLBACK;
 
 -- A workload in made-up time: 10 rows with new keys a second, and a job of 40 s every 2 minutes on
--- partition 0. Own counters are those of rows that are really there, spread over 40 minutes.
+-- partition 0. Own counters are those of rows that are really there, spread over 40 minutes and the cycle
+-- that a refresh then ends.
 INSERT INTO t SELECT generate_series(1, 24000);
 SELECT pg_stat_force_next_flush() IS NOT NULL AS flushed;
 SELECT count(*) FROM pss_refresh();
@@ -49,8 +50,8 @@ BEGIN
     DELETE FROM pss.sample WHERE relation = 't'::regclass;
     INSERT INTO pss.sample (relation, partition, sampled_at, tup_inserted, tup_updated, tup_deleted, idx_tup_fetch,
                             seq_tup_read, blks_read, blks_hit, own_rows, own_keys, own_keys_by_size, metric_load)
-    SELECT 't', partition, first + i * interval '10 s', own_rows * i / 240, 0, 0, 0, 0, 0, 0,
-           own_rows * i / 240, own_keys * i / 240, ARRAY[own_keys * i / 240],
+    SELECT 't', partition, first + i * interval '10 s', own_rows * i / 241, 0, 0, 0, 0, 0, 0,
+           own_rows * i / 241, own_keys * i / 241, ARRAY[own_keys * i / 241],
            CASE WHEN partition = 0 AND i % 12 < 4 THEN job ELSE 1 END
     FROM placed CROSS JOIN generate_series(1, 240) AS i;
 END $$;
