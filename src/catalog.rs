@@ -384,7 +384,7 @@ pub fn mean_row_bytes(table: &ShardedTable) -> Result<f64> {
         let row = client.select(
             "SELECT pg_catalog.sum(relpages::pg_catalog.float8 OPERATOR(pg_catalog.*)
                         pg_catalog.current_setting('block_size')::pg_catalog.float8)
-                    OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(reltuples), 0)
+                    OPERATOR(pg_catalog./) pg_catalog.sum(reltuples)
              FROM pg_catalog.pg_class
              WHERE oid OPERATOR(pg_catalog.=) ANY ($1) AND reltuples OPERATOR(pg_catalog.>) 0",
             Some(1),

@@ -100,9 +100,11 @@ CREATE FUNCTION trap.trapped() RETURNS int LANGUAGE plpgsql AS 'BEGIN RAISE ''tr
 CREATE FUNCTION trap.eq(int8, int8) RETURNS bool LANGUAGE sql AS 'SELECT trap.trapped() = 1';
 CREATE FUNCTION trap.eq(text, text) RETURNS bool LANGUAGE sql AS 'SELECT trap.trapped() = 1';
 CREATE FUNCTION trap.eq(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT trap.trapped() = 1';
+CREATE FUNCTION trap.eq(real, int4) RETURNS bool LANGUAGE sql AS 'SELECT trap.trapped() = 1';
 CREATE OPERATOR trap.= (LEFTARG = int8, RIGHTARG = int8, FUNCTION = trap.eq);
 CREATE OPERATOR trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.eq);
 CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = trap.eq);
+CREATE OPERATOR trap.= (LEFTARG = real, RIGHTARG = int4, FUNCTION = trap.eq);
 CREATE OPERATOR trap.>= (LEFTARG = int4, RIGHTARG = int4, FUNCTION = int4eq);
 CREATE FUNCTION trap.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT trap.trapped()::text::timestamptz';
 CREATE FUNCTION trap.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT trap.trapped()::text';
@@ -121,6 +123,7 @@ RESET pss.routing;
 COPY victim FROM stdin;
 a	copy
 \.
+ANALYZE victim;
 SELECT pss_get_partition('victim', 'a') IS NOT NULL AS ok, pss_locate('victim', 'a') IS NOT NULL AS ok,
        pss_get_partition('a', NULL, '{"table": "victim", "columns": {"k": {"type": "text"}}}') IS NOT NULL AS ok;
 SELECT count(*) > 0 AS ok FROM pss_explain_route('victim', 'a');
